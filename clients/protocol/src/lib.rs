@@ -1,0 +1,14 @@
+//! What every part of Fama and every client shares: ids, channels, positions, times, codes and the frames of the
+//! Centrifuge client protocol. A leaf crate: no I/O, no clock, no randomness.
+
+mod channel;
+mod ids;
+mod position;
+mod snowflake;
+mod time;
+
+pub use channel::{Channel, ChannelError, ChannelKind, ScopedChannel};
+pub use ids::{AppId, IdError, NodeNumber, PostId, UserId};
+pub use position::{Epoch, Position};
+pub use snowflake::{MintError, Snowflake};
+pub use time::UnixMs;
