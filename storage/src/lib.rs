@@ -1,1 +1,62 @@
-//! Placeholder.
+//! The durable store: what is acknowledged is here, and nowhere else.
+//!
+//! Traits and their contracts in [`posts`], [`graph`], [`modes`], [`reactions`], [`users`], [`outbox`],
+//! [`idempotency`] and [`leases`]; the rows in [`model`]. A backend implements all of them and passes the suites
+//! in `contract` (feature `contract`). The embedded backend is `embedded` (feature `embedded`).
+//!
+//! Common to all traits:
+//! - The app comes first, and rows of two apps never meet.
+//! - `Ok` of a write means durable: it survives kill -9 and power loss. An error that `is_retryable` may have been
+//!   written; all writes may be repeated with the same arguments and then change nothing more.
+//! - Every call may be dropped at any await; a write that was begun may then still happen.
+//! - Time is an argument. A store never reads a clock.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod error;
+pub mod graph;
+pub mod idempotency;
+pub mod leases;
+pub mod model;
+pub mod modes;
+pub mod outbox;
+pub mod posts;
+pub mod reactions;
+pub mod users;
+
+use std::sync::Arc;
+
+pub use error::{ErrorKind, Result, StorageError};
+pub use graph::{FollowOutcome, GraphStore};
+pub use idempotency::{Claim, IdempotencyStore, RequestKey, StoredResponse};
+pub use leases::{Lease, LeaseStore};
+pub use model::{
+    Counts, Delivery, Edge, Follower, Mode, ModeRecord, Post, PostPatch, PostRef, Profile, Relation,
+    RelationRow, Relations, Visibility,
+};
+pub use modes::ModeStore;
+pub use outbox::{OutboxRow, OutboxState, OutboxStore, RowId, Task};
+pub use posts::{AuthorPage, PostChange, PostStore};
+pub use reactions::{Reaction, ReactionStore, ReactionSummary};
+pub use users::UserStore;
+
+/// All stores of one backend.
+#[derive(Clone)]
+pub struct Stores {
+    /// Posts and the index by author.
+    pub posts: Arc<dyn PostStore>,
+    /// Who follows, blocks and mutes whom.
+    pub graph: Arc<dyn GraphStore>,
+    /// How each author's posts are delivered.
+    pub modes: Arc<dyn ModeStore>,
+    /// Reactions to posts.
+    pub reactions: Arc<dyn ReactionStore>,
+    /// Profiles.
+    pub users: Arc<dyn UserStore>,
+    /// Work that an acknowledged write still owes.
+    pub outbox: Arc<dyn OutboxStore>,
+    /// Answers to repeated requests.
+    pub idempotency: Arc<dyn IdempotencyStore>,
+    /// Node numbers and other things that one node at a time may hold.
+    pub leases: Arc<dyn LeaseStore>,
+}

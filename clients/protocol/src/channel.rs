@@ -53,10 +53,11 @@ impl Channel {
         if !name.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(ChannelError::Characters);
         }
-        let reserved = ["user:", "author:", "presence:"].iter().find_map(|p| name.strip_prefix(p).map(|r| (*p, r)));
+        let reserved =
+            ["user:", "author:", "presence:"].iter().find_map(|p| name.strip_prefix(p).map(|r| (*p, r)));
         if let Some((prefix, rest)) = reserved {
             let id = if prefix == "user:" { rest.strip_prefix('#') } else { Some(rest) };
-            if !id.is_some_and(|id| UserId::new(id).is_ok()) {
+            if id.is_none_or(|id| UserId::new(id).is_err()) {
                 return Err(ChannelError::Reserved);
             }
         }

@@ -177,7 +177,11 @@ impl PostId {
     pub fn from_parts(at: UnixMs, node: NodeNumber, sequence: u16) -> Self {
         let ms = at.0.saturating_sub(Self::EPOCH.0).min((1 << 41) - 1);
         let sequence = u64::from(sequence) & ((1 << Self::SEQUENCE_BITS) - 1);
-        Self((ms << (Self::NODE_BITS + Self::SEQUENCE_BITS)) | (u64::from(node.0) << Self::SEQUENCE_BITS) | sequence)
+        Self(
+            (ms << (Self::NODE_BITS + Self::SEQUENCE_BITS))
+                | (u64::from(node.0) << Self::SEQUENCE_BITS)
+                | sequence,
+        )
     }
 
     /// When it was minted.

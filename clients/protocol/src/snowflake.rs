@@ -54,7 +54,11 @@ impl Snowflake {
             PostId::from_parts(UnixMs(floor.minted_at().0 + 1), self.node, 0)
         } else {
             let next = PostId::from_parts(floor.minted_at(), self.node, floor.sequence() + 1);
-            if next > floor { next } else { PostId::from_parts(UnixMs(floor.minted_at().0 + 1), self.node, 0) }
+            if next > floor {
+                next
+            } else {
+                PostId::from_parts(UnixMs(floor.minted_at().0 + 1), self.node, 0)
+            }
         }
     }
 }

@@ -26,7 +26,9 @@ impl UnixMs {
 impl fmt::Display for UnixMs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = i128::from(self.0) * 1_000_000;
-        let Ok(at) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else { return f.write_str("out of range") };
+        let Ok(at) = OffsetDateTime::from_unix_timestamp_nanos(nanos) else {
+            return f.write_str("out of range");
+        };
         write!(
             f,
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",

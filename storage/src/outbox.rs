@@ -1,0 +1,153 @@
+//! The outbox: work that an acknowledged write still owes, written with it in one.
+
+use async_trait::async_trait;
+use fama_protocol::{AppId, PostId, UnixMs, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Relation, Result};
+
+/// What is owed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum Task {
+    /// A new post must reach the feeds and the sockets of its followers.
+    FanOut {
+        /// The post.
+        post: PostId,
+        /// Its author.
+        author: UserId,
+    },
+    /// An edit must reach sockets.
+    PostUpdated {
+        /// The post.
+        post: PostId,
+        /// Its author.
+        author: UserId,
+        /// The revision.
+        rev: u32,
+    },
+    /// A deletion must reach sockets.
+    PostDeleted {
+        /// The post.
+        post: PostId,
+        /// Its author.
+        author: UserId,
+    },
+    /// A new followee's posts must get into the follower's feed.
+    Backfill {
+        /// Who follows.
+        follower: UserId,
+        /// Whom.
+        author: UserId,
+        /// Version of the edge.
+        version: u64,
+    },
+    /// The posts of somebody no longer followed may leave the feed: hygiene. Devices learn of it.
+    Cleanup {
+        /// Who followed.
+        follower: UserId,
+        /// Whom.
+        author: UserId,
+        /// Version of the edge.
+        version: u64,
+    },
+    /// Devices must learn of a block or mute.
+    RelationChanged {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        relation: Relation,
+        /// Towards whom.
+        target: UserId,
+        /// Set or undone.
+        active: bool,
+        /// Grows with each change of this relation: max(now, last + 1).
+        version: u64,
+    },
+    /// A celebrity on the way down: its newest pull posts go into feeds, then it is push again.
+    Drain {
+        /// The author.
+        author: UserId,
+        /// Version of the mode.
+        version: u64,
+    },
+}
+
+/// A row's id: made from the task, so that the same work has the same id wherever it is repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RowId(pub String);
+
+impl Task {
+    /// The row's id within its app.
+    pub fn row_id(&self) -> RowId {
+        RowId(match self {
+            Self::FanOut { post, .. } => format!("p/{post}"),
+            Self::PostUpdated { post, rev, .. } => format!("u/{post}/{rev}"),
+            Self::PostDeleted { post, .. } => format!("d/{post}"),
+            Self::Backfill { follower, author, version } => format!("b/{follower}/{author}/{version}"),
+            Self::Cleanup { follower, author, version } => format!("c/{follower}/{author}/{version}"),
+            Self::RelationChanged { user, target, relation, version, .. } => {
+                format!("r/{user}/{target}/{relation:?}/{version}")
+            }
+            Self::Drain { author, version } => format!("m/{author}/{version}"),
+        })
+    }
+}
+
+/// Where a row is in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutboxState {
+    /// Owed; was handed to the queue last at this time, so many times.
+    Queued {
+        /// When.
+        at: UnixMs,
+        /// How often.
+        attempts: u32,
+    },
+    /// Given up, with the reason, until an operator replays it.
+    Quarantined {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A row. Rows that are done are gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxRow {
+    /// The tenant.
+    pub app: AppId,
+    /// What is owed.
+    pub task: Task,
+    /// Its state.
+    pub state: OutboxState,
+}
+
+/// The outbox. Rows are written by the other stores, in the same write as what they follow from. See the crate's contract.
+#[async_trait]
+pub trait OutboxStore: Send + Sync {
+    /// Rows queued at or before `before`, oldest first, at most `limit`, of all apps, from one of [`SLOTS`] slots; reads
+    /// no rows that are done.
+    async fn due(&self, slot: u16, before: UnixMs, limit: usize) -> Result<Vec<OutboxRow>>;
+
+    /// The work is complete: the row goes. Unknown rows are fine.
+    async fn mark_done(&self, app: &AppId, id: &RowId) -> Result<()>;
+
+    /// The row was handed to the queue once more. Unknown (done) rows are left alone.
+    async fn mark_queued(&self, app: &AppId, id: &RowId, now: UnixMs) -> Result<()>;
+
+    /// Sets the row aside with the reason.
+    async fn quarantine(&self, app: &AppId, id: &RowId, reason: &str) -> Result<()>;
+
+    /// Rows set aside, in the order of ids, at most `limit`.
+    async fn quarantined(&self, app: &AppId, limit: usize) -> Result<Vec<OutboxRow>>;
+
+    /// Puts a row that was set aside back among the queued ones.
+    async fn replay(&self, app: &AppId, id: &RowId, now: UnixMs) -> Result<Option<OutboxRow>>;
+
+    /// How many rows are owed: exact, or a bounded estimate where counting would read them all.
+    async fn backlog(&self) -> Result<u64>;
+}
+
+/// Into how many slots rows are spread, by a hash of app and row id; a sweeper owns whole slots.
+pub const SLOTS: u16 = 16;
