@@ -2,6 +2,7 @@
 //! Centrifuge client protocol. A leaf crate: no I/O, no clock, no randomness.
 
 mod channel;
+pub mod event;
 mod ids;
 mod position;
 mod snowflake;

@@ -1,0 +1,59 @@
+//! Work for fan-out workers: at least once, in no order.
+
+use async_trait::async_trait;
+use fama_protocol::UserId;
+use fama_storage::OutboxRow;
+
+use crate::Result;
+
+/// Which queue: large authors never delay small ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// First messages, and everything small.
+    Small,
+    /// Continuations of authors with many followers.
+    Large,
+}
+
+/// A message: an outbox row's task from a cursor on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The work owed.
+    pub row: OutboxRow,
+    /// Followers up to this one are served. `None` at the start.
+    pub after: Option<UserId>,
+    /// The cache's generation when the first page was written: a page written before it grew is repeated.
+    pub generation: Option<u64>,
+    /// The lane.
+    pub lane: Lane,
+}
+
+/// A job received. Without `ack` or `nack` it comes again.
+#[derive(Debug)]
+pub struct Received {
+    /// The job.
+    pub job: Job,
+    /// 1 at first.
+    pub attempt: u32,
+    /// Names the delivery for [`JobQueue::ack`] and [`JobQueue::nack`].
+    pub ticket: u64,
+}
+
+/// The queue. A full queue refuses with [`crate::FanoutError::Full`]: the outbox row stays and is swept later.
+#[async_trait]
+pub trait JobQueue: Send + Sync {
+    /// Hands a job over. The same job twice may be one or two deliveries.
+    async fn enqueue(&self, job: Job) -> Result<()>;
+
+    /// Waits for a job of the lane.
+    async fn receive(&self, lane: Lane) -> Result<Received>;
+
+    /// The job is done.
+    async fn ack(&self, ticket: u64) -> Result<()>;
+
+    /// The job failed: again after `delay_ms`.
+    async fn nack(&self, ticket: u64, delay_ms: u64) -> Result<()>;
+
+    /// Jobs waiting.
+    async fn depth(&self, lane: Lane) -> Result<usize>;
+}
