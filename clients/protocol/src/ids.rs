@@ -149,7 +149,7 @@ impl fmt::Display for NodeNumber {
 /// The id of a post: 41 bits of milliseconds since 2026-01-01 UTC, 10 bits node, 12 bits sequence. Ids order posts.
 ///
 /// In JSON it is a string, because 63 bits do not survive a JavaScript number.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct PostId(u64);
 
 impl PostId {
