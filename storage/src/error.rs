@@ -14,9 +14,11 @@ pub enum ErrorKind {
     Full,
     /// The store refuses writes until restart, after a failed sync: what is on disk is unknown.
     Poisoned,
+    /// The claim that this write completes is another's by now, or was given back. Nothing was written.
+    Conflict,
     /// Data on disk fails its checksum or can't be understood.
     Corrupt,
-    /// The arguments break a limit of the contract: a bug in the caller.
+    /// The arguments break a limit of the contract: a bug in the caller. Nothing was written.
     Invalid,
 }
 

@@ -5,17 +5,23 @@ use fama_protocol::{AppId, UnixMs, UserId};
 
 use crate::{Counts, Edge, Follower, OutboxRow, Relation, RelationRow, Relations, Result};
 
+/// An unfollowed author's history is kept for at most so many authors of one follower; beyond, unfollowing keeps none.
+pub const KEPT_MAX: u64 = 5_000;
+
+/// [`GraphStore::relations`] names at most so many of those who block a user.
+pub const BLOCKED_BY_MAX: usize = 10_000;
+
 /// What following did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FollowOutcome {
-    /// The rows owed for the edges that are new; none if all were there.
+    /// The rows owed for the edges that are new, in the order asked; none if all were there.
     Followed(Vec<OutboxRow>),
     /// Nothing was written: it would make more followees than the cap.
     OverCap {
         /// Followees there are.
         following: u64,
     },
-    /// Nothing was written: this author blocks the follower, or the other way round.
+    /// Nothing was written: this author blocks the follower, or the other way round. Comes before the cap.
     Blocked(UserId),
 }
 
@@ -24,7 +30,7 @@ pub enum FollowOutcome {
 pub trait GraphStore: Send + Sync {
     /// Follows each of at most 1,000 authors: both directions of the edge, both counts, and a
     /// [`crate::Task::Backfill`] row for each edge that is new (version = max(now, last + 1)); all or nothing.
-    /// Following oneself is [`crate::ErrorKind::Invalid`].
+    /// Edges that are there already stay as they are. Following oneself is [`crate::ErrorKind::Invalid`].
     async fn follow(
         &self,
         app: &AppId,
@@ -34,8 +40,9 @@ pub trait GraphStore: Send + Sync {
         now: UnixMs,
     ) -> Result<FollowOutcome>;
 
-    /// Stops following. `None` if there was no edge; else the [`crate::Task::Cleanup`] row. With `keep_history` the
-    /// edge stays with `until = now`: posts before it remain in the feed. It no longer counts as followed.
+    /// Stops following. `None` if there was nothing to end; else the [`crate::Task::Cleanup`] row. With `keep_history`
+    /// the edge stays with `until = now`: posts before it remain in the feed. It no longer counts as followed. Without,
+    /// a kept edge ends as well. At most [`KEPT_MAX`] are kept.
     async fn unfollow(
         &self,
         app: &AppId,
@@ -45,7 +52,8 @@ pub trait GraphStore: Send + Sync {
         now: UnixMs,
     ) -> Result<Option<OutboxRow>>;
 
-    /// All edges of a follower, kept history included, in the order of author ids. Bounded by twice the follow cap.
+    /// All edges of a follower, kept history included, in the order of author ids. Bounded by the follow cap and
+    /// [`KEPT_MAX`].
     async fn edges(&self, app: &AppId, follower: &UserId) -> Result<Vec<Edge>>;
 
     /// The edges from some followers to one author, in the order asked; kept history is an edge with `until`.
@@ -56,7 +64,7 @@ pub trait GraphStore: Send + Sync {
     /// One edge, whatever its state: `(following, version)`. Version 0 if there never was one.
     async fn edge_state(&self, app: &AppId, follower: &UserId, author: &UserId) -> Result<(bool, u64)>;
 
-    /// Marks the backfill of `version` as complete: filled = max(filled, version).
+    /// Marks the backfill of `version` as complete: filled = max(filled, version). Edges that ended are left alone.
     async fn set_filled(&self, app: &AppId, follower: &UserId, author: &UserId, version: u64) -> Result<()>;
 
     /// Followers with ids above `after`, in the order of ids, at most `limit` (1 to 10,000).
@@ -68,7 +76,7 @@ pub trait GraphStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Follower>>;
 
-    /// Followees with ids above `after`, in the order of ids, at most `limit`; without kept history.
+    /// Followees with ids above `after`, in the order of ids, at most `limit` (1 to 10,000); without kept history.
     async fn following(
         &self,
         app: &AppId,
@@ -82,7 +90,8 @@ pub trait GraphStore: Send + Sync {
 
     /// Blocks, mutes, or undoes it. A block removes the follows both ways in the same write. The rows owed: a
     /// [`crate::Task::RelationChanged`] (if anything changed) and a Cleanup for each follow removed.
-    /// At most `cap` of each kind: `None` beyond it, and nothing is written.
+    /// At most `cap` of each kind: `None` beyond it, and nothing is written. Towards oneself it is
+    /// [`crate::ErrorKind::Invalid`].
     async fn relate(
         &self,
         app: &AppId,
@@ -94,10 +103,14 @@ pub trait GraphStore: Send + Sync {
         now: UnixMs,
     ) -> Result<Option<Vec<OutboxRow>>>;
 
-    /// Everything that hides posts from a user.
+    /// Everything that hides posts from a user, up to [`BLOCKED_BY_MAX`] who block it.
     async fn relations(&self, app: &AppId, user: &UserId) -> Result<Relations>;
 
-    /// Whom a user blocks or mutes: ids above `after`, in the order of ids, at most `limit`.
+    /// Whether each of at most 1,000 others blocks the user, in the order asked: for users with
+    /// [`Relations::blocked_by_more`].
+    async fn blocked_by(&self, app: &AppId, user: &UserId, others: &[UserId]) -> Result<Vec<bool>>;
+
+    /// Whom a user blocks or mutes: ids above `after`, in the order of ids, at most `limit` (1 to 10,000).
     async fn related(
         &self,
         app: &AppId,

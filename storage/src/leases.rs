@@ -19,7 +19,8 @@ pub struct Lease {
 /// Leases. Time is the caller's: holders leave a margin for clocks that differ. See the crate's contract.
 #[async_trait]
 pub trait LeaseStore: Send + Sync {
-    /// Takes or renews a lease: if it is free, ended, or the holder's own. `None` if another holds it.
+    /// Names and holders have 1 to 255 bytes. Takes or renews a lease: if it is free, ended, or the holder's own. `None` if another holds it
+    /// (its `until` is after `now`).
     async fn acquire(&self, name: &str, holder: &str, ttl_ms: u64, now: UnixMs) -> Result<Option<Lease>>;
 
     /// Gives it back, if it is the holder's.

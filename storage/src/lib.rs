@@ -9,6 +9,9 @@
 //! - `Ok` of a write means durable: it survives kill -9 and power loss. An error that `is_retryable` may have been
 //!   written; all writes may be repeated with the same arguments and then change nothing more.
 //! - Every call may be dropped at any await; a write that was begun may then still happen.
+//! - Lists and pages have the bounds that their methods name: an argument outside of them is
+//!   [`ErrorKind::Invalid`].
+//! - A call that reads several rows sees them as of one moment, unless it says otherwise.
 //! - Time is an argument. A store never reads a clock.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -27,7 +30,7 @@ pub mod users;
 use std::sync::Arc;
 
 pub use error::{ErrorKind, Result, StorageError};
-pub use graph::{FollowOutcome, GraphStore};
+pub use graph::{BLOCKED_BY_MAX, FollowOutcome, GraphStore, KEPT_MAX};
 pub use idempotency::{Claim, IdempotencyStore, RequestKey, StoredResponse};
 pub use leases::{Lease, LeaseStore};
 pub use model::{
@@ -35,7 +38,7 @@ pub use model::{
     RelationRow, Relations, Visibility,
 };
 pub use modes::ModeStore;
-pub use outbox::{OutboxRow, OutboxState, OutboxStore, RowId, Task};
+pub use outbox::{OutboxRow, OutboxState, OutboxStore, RowId, SLOTS, Task, slot_of};
 pub use posts::{AuthorPage, PostChange, PostStore};
 pub use reactions::{Reaction, ReactionStore, ReactionSummary};
 pub use users::UserStore;

@@ -122,13 +122,16 @@ pub struct RelationRow {
     pub since: UnixMs,
 }
 
-/// Everything that hides posts from one user. Each list is bounded by the follow cap.
+/// Everything that hides posts from one user. The user's own lists are bounded by the cap of `relate`; each is in the
+/// order of ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Relations {
     /// Whom the user blocks.
     pub blocks: Vec<UserId>,
-    /// Who blocks the user.
+    /// Who blocks the user; the first [`crate::BLOCKED_BY_MAX`].
     pub blocked_by: Vec<UserId>,
+    /// Whether more do than `blocked_by` names: then ask [`crate::GraphStore::blocked_by`] about each author.
+    pub blocked_by_more: bool,
     /// Whom the user mutes.
     pub mutes: Vec<UserId>,
 }
@@ -163,7 +166,7 @@ pub struct ModeRecord {
     pub author: UserId,
     /// The mode.
     pub mode: Mode,
-    /// When it was set.
+    /// When the author came into this mode.
     pub since: UnixMs,
     /// One more with each change.
     pub version: u64,

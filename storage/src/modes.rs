@@ -12,6 +12,7 @@ pub trait ModeStore: Send + Sync {
     async fn mode(&self, app: &AppId, author: &UserId) -> Result<Option<ModeRecord>>;
 
     /// Sets mode and pin if the version is still `expected` (0 for no row): one writer wins. `None`: it was not.
+    /// `since` is `now` if the mode changes, and stays if only the pin does.
     /// Going to [`Mode::Draining`] owes a [`crate::Task::Drain`] row of the new version.
     async fn set_mode(
         &self,

@@ -126,28 +126,39 @@ pub struct OutboxRow {
 /// The outbox. Rows are written by the other stores, in the same write as what they follow from. See the crate's contract.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
-    /// Rows queued at or before `before`, oldest first, at most `limit`, of all apps, from one of [`SLOTS`] slots; reads
-    /// no rows that are done.
+    /// Rows queued at or before `before`, oldest first, at most `limit` (1 to 10,000), of all apps, from one of [`SLOTS`]
+    /// slots; reads no rows that are done.
     async fn due(&self, slot: u16, before: UnixMs, limit: usize) -> Result<Vec<OutboxRow>>;
 
-    /// The work is complete: the row goes. Unknown rows are fine.
+    /// The work is complete: the row goes, also one that was set aside. Unknown rows are fine.
     async fn mark_done(&self, app: &AppId, id: &RowId) -> Result<()>;
 
-    /// The row was handed to the queue once more. Unknown (done) rows are left alone.
+    /// The row was handed to the queue once more: attempts grow by one, unless that was recorded for `now` already.
+    /// Unknown (done) rows and those set aside are left alone.
     async fn mark_queued(&self, app: &AppId, id: &RowId, now: UnixMs) -> Result<()>;
 
-    /// Sets the row aside with the reason.
+    /// Sets the row aside with the reason (at most 1,000 bytes are kept). Unknown rows are left alone.
     async fn quarantine(&self, app: &AppId, id: &RowId, reason: &str) -> Result<()>;
 
-    /// Rows set aside, in the order of ids, at most `limit`.
+    /// Rows set aside, in the order of ids, at most `limit` (1 to 1,000).
     async fn quarantined(&self, app: &AppId, limit: usize) -> Result<Vec<OutboxRow>>;
 
-    /// Puts a row that was set aside back among the queued ones.
+    /// Puts a row that was set aside back among the queued ones, with no attempts. `None` if it was not set aside.
     async fn replay(&self, app: &AppId, id: &RowId, now: UnixMs) -> Result<Option<OutboxRow>>;
 
-    /// How many rows are owed: exact, or a bounded estimate where counting would read them all.
+    /// How many rows are queued, of all apps: exact, or a bounded estimate where counting would read them all.
     async fn backlog(&self) -> Result<u64>;
 }
 
-/// Into how many slots rows are spread, by a hash of app and row id; a sweeper owns whole slots.
+/// Into how many slots rows are spread, by [`slot_of`]; a sweeper owns whole slots.
 pub const SLOTS: u16 = 16;
+
+/// The slot of a row: FNV-1a of app and row id, the same in every build and backend.
+pub fn slot_of(app: &AppId, id: &RowId) -> u16 {
+    let bytes = app.as_str().bytes().chain([0]).chain(id.0.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    // The upper bits depend on every byte.
+    u16::try_from((hash >> 32) % u64::from(SLOTS)).unwrap_or(0)
+}

@@ -19,7 +19,7 @@ pub struct AuthorPage {
 pub enum PostChange {
     /// Changed; the post as it is now, and the work owed.
     Changed(Box<Post>, OutboxRow),
-    /// There was nothing to change: deleted already.
+    /// There was nothing to change: the post is deleted already, or an edit that it has already.
     Unchanged,
     /// No such post, or not this author's.
     NotFound,
@@ -30,7 +30,11 @@ pub enum PostChange {
 pub trait PostStore: Send + Sync {
     /// Writes the post, its place in the author's index, the author's post count, its place among the replies of
     /// `reply_to`, a [`crate::Task::FanOut`] row and, if given, the completed idempotency record; all or nothing.
-    /// Inserting the same id again changes nothing and returns the same row.
+    /// Inserting the same id again changes nothing and returns the row of the first time, as it is now: if that
+    /// work is done, its task with the state it began with.
+    ///
+    /// With `completes`, the claim must be there and hold this post's id, else [`crate::ErrorKind::Conflict`]: one
+    /// that was silent for too long can't publish beside the one that took over.
     async fn insert(
         &self,
         app: &AppId,
@@ -40,7 +44,7 @@ pub trait PostStore: Send + Sync {
     ) -> Result<OutboxRow>;
 
     /// The posts in the order asked, `None` for unknown ones; deleted ones come back marked and without content.
-    /// At most 1,000 ids.
+    /// At most 1,000 ids. Each post is as of its own moment.
     async fn get_many(&self, app: &AppId, ids: &[PostId]) -> Result<Vec<Option<Post>>>;
 
     /// The author's posts with ids below `before` (all if `None`), newest first, at most `limit` (1 to 1,000).
@@ -57,7 +61,7 @@ pub trait PostStore: Send + Sync {
     /// The author's newest id, deleted or not. New ids are minted above it.
     async fn newest(&self, app: &AppId, author: &UserId) -> Result<Option<PostId>>;
 
-    /// Ids of the replies to a post below `before`, newest first, at most `limit`; deleted ones included.
+    /// Ids of the replies to a post below `before`, newest first, at most `limit` (1 to 1,000); deleted ones included.
     async fn replies(
         &self,
         app: &AppId,
@@ -66,7 +70,8 @@ pub trait PostStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<PostId>>;
 
-    /// Edits a post of this author: `rev` grows by one, a [`crate::Task::PostUpdated`] row is owed.
+    /// Edits a post of this author: `rev` grows by one, a [`crate::Task::PostUpdated`] row is owed. A patch that says
+    /// what the post says already is [`PostChange::Unchanged`].
     async fn edit(
         &self,
         app: &AppId,
@@ -76,8 +81,8 @@ pub trait PostStore: Send + Sync {
         now: UnixMs,
     ) -> Result<PostChange>;
 
-    /// Deletes a post (of this author, unless `None`: an admin's act): the row stays, marked and emptied; the author's
-    /// count falls; a [`crate::Task::PostDeleted`] row is owed.
+    /// Deletes a post (of this author, unless `None`: an admin's act): the row stays, marked and without text, data,
+    /// attachments and mentions; the author's count falls; a [`crate::Task::PostDeleted`] row is owed.
     async fn delete(
         &self,
         app: &AppId,

@@ -28,7 +28,8 @@ pub struct ReactionSummary {
 /// Reactions. See the crate's contract.
 #[async_trait]
 pub trait ReactionStore: Send + Sync {
-    /// Adds or takes back a reaction; the count changes with it in one write. `false` if nothing changed.
+    /// Adds or takes back a reaction; the count changes with it in one write. `false` if nothing changed. Whether the
+    /// post exists is the caller's business.
     /// A post has at most 32 kinds: one more is [`crate::ErrorKind::Invalid`].
     async fn react(
         &self,
@@ -48,7 +49,7 @@ pub trait ReactionStore: Send + Sync {
         viewer: Option<&UserId>,
     ) -> Result<Vec<ReactionSummary>>;
 
-    /// Reactions after `(user, kind)`, in that order, at most `limit`.
+    /// Reactions after `(user, kind)`, in that order, at most `limit` (1 to 1,000).
     async fn reactions(
         &self,
         app: &AppId,

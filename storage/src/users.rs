@@ -14,7 +14,7 @@ pub trait UserStore: Send + Sync {
     /// Replaces a profile.
     async fn put_profile(&self, app: &AppId, user: &UserId, profile: &Profile) -> Result<()>;
 
-    /// Users with a profile, ids above `after`, in the order of ids, at most `limit`.
+    /// Users with a profile, ids above `after`, in the order of ids, at most `limit` (1 to 1,000).
     async fn users(
         &self,
         app: &AppId,
