@@ -24,12 +24,13 @@ impl Socket {
         let url = format!("ws://{address}/connection/websocket");
         let (stream, _) = tokio_tungstenite::client_async_with_config(url, stream, Some(config)).await?;
         let mut socket = Self { stream };
-        let mut commands = format!("{{\"id\":1,\"connect\":{{\"token\":\"{token}\"}}}}");
-        let mut replies = 1;
-        if let Some(channel) = channel {
-            commands.push_str(&format!("\n{{\"id\":2,\"subscribe\":{{\"channel\":\"{channel}\"}}}}"));
-            replies = 2;
-        }
+        let connect = format!("{{\"id\":1,\"connect\":{{\"token\":\"{token}\"}}}}");
+        let (commands, mut replies) = match channel {
+            None => (connect, 1),
+            Some(channel) => {
+                (format!("{connect}\n{{\"id\":2,\"subscribe\":{{\"channel\":\"{channel}\"}}}}"), 2)
+            }
+        };
         socket.stream.send(Message::text(commands)).await?;
         while replies > 0 {
             for line in socket.next().await?.lines() {

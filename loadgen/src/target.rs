@@ -49,10 +49,10 @@ impl Place {
         let folder = self.folder()?;
         let file = folder.path().join("fama.toml");
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[storage]\npath = {:?}\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[storage]\npath = '{}'\n\
              [auth]\nhmac_secret = \"{SECRET}\"\n\
              [limits]\nuser_per_minute = 0\naddress_per_minute = 0\n{config}\n",
-            folder.path().join("store")
+            folder.path().join("store").display()
         );
         std::fs::write(&file, text)?;
         let mut child = Command::new(&self.fama)
