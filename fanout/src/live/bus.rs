@@ -25,16 +25,25 @@ pub enum NodeMessage {
     Channel {
         /// The channel.
         channel: ScopedChannel,
-        /// Where it stands in the log.
-        position: Position,
-        /// The publication's data and, for the app's channels, its info: see `live::publication`.
+        /// Where it stands in the log; `None` on channels without history.
+        position: Option<Position>,
+        /// For `author:` channels JSON of the event; for the app's channels a [`super::Publication`].
         payload: Bytes,
+    },
+    /// The relations of these users changed in a way that their own channel does not tell (somebody blocked them):
+    /// nodes that serve them load their relations again.
+    Viewers {
+        /// The tenant.
+        app: AppId,
+        /// The users.
+        users: Vec<UserId>,
     },
     /// No news: repeats the last number, so that a lost last message is noticed.
     Beat,
 }
 
 /// A message with its number. Senders count from 1 for each incarnation and node; `Beat` repeats the last number.
+/// One sender's messages arrive in the order sent, those that arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     /// Who sends.

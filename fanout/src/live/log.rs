@@ -12,10 +12,21 @@ use crate::Result;
 /// What is appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
-    /// Names the event: the same id is appended once, also after it was trimmed. At most 96 bytes.
+    /// Names the event: the same id is appended once, also after it was trimmed. At most 255 bytes.
     pub event_id: String,
+    /// What it is about, if order matters.
+    pub subject: Option<Subject>,
     /// For `user:#` and `author:` channels a reference (see `EventRef`), for the app's own channels the publication.
     pub payload: Bytes,
+}
+
+/// Events about one thing end with the last one: `created` is never appended after `deleted`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    /// Of the post.
+    pub id: u64,
+    /// Nothing of this subject is appended any more.
+    pub last: bool,
 }
 
 /// What appending did.
@@ -36,7 +47,7 @@ pub struct LogRead {
     pub entries: Vec<(u64, Bytes)>,
 }
 
-/// How a log is kept.
+/// How a log is kept. A log may keep less where memory is short: readers notice by the offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogLimits {
     /// Entries kept; older ones go.
@@ -45,7 +56,10 @@ pub struct LogLimits {
     pub ttl_ms: u64,
 }
 
-/// Live logs. At most 2,000 channels a call.
+/// Most channels of one call of [`LiveLog`] and [`super::registry::Registry`].
+pub const MAX_CHANNELS: usize = 2_000;
+
+/// Live logs. At most [`MAX_CHANNELS`] a call.
 #[async_trait]
 pub trait LiveLog: Send + Sync {
     /// Opens a log, making it with a fresh epoch (from `random`) if there is none, or if it is of another generation, and
@@ -58,7 +72,9 @@ pub trait LiveLog: Send + Sync {
         now_ms: u64,
     ) -> Result<Position>;
 
-    /// Appends to each log that exists, in the order given; `None` where there is no log.
+    /// Appends to each log that exists, in the order given; `None` where there is no log, or where the subject's last
+    /// event is there already. The memory of event ids and of last events outlives trimming, and is bounded: at least
+    /// the last 128 events of a log.
     async fn append(
         &self,
         channels: &[ScopedChannel],
@@ -66,7 +82,8 @@ pub trait LiveLog: Send + Sync {
         now_ms: u64,
     ) -> Result<Vec<Option<Appended>>>;
 
-    /// Reads what came after `offset` (all that is kept for 0), and the top, at one instant. `None`: no log.
+    /// Reads what came after `offset` (all that is kept for 0), and the top, at one instant; of more than `limit` entries
+    /// the newest. `None`: no log.
     async fn since(
         &self,
         channel: &ScopedChannel,
