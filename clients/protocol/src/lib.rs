@@ -1,6 +1,7 @@
 //! What every part of Fama and every client shares: ids, channels, positions, times, codes and the frames of the
 //! Centrifuge client protocol. A leaf crate: no I/O, no clock, no randomness.
 
+pub mod centrifuge;
 mod channel;
 pub mod event;
 mod ids;
