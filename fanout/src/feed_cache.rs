@@ -39,8 +39,10 @@ pub struct FeedMeta {
 pub struct FeedRead {
     /// `None`: there is no feed.
     pub meta: Option<FeedMeta>,
-    /// Newest first, at most `hot_cap`.
+    /// Entries below the id asked for, newest first, at most the limit asked for and none beyond the newest `hot_cap`.
     pub entries: Vec<FeedEntry>,
+    /// Whether entries that were not returned follow, among the newest `hot_cap`.
+    pub more: bool,
     /// Id of the `hot_cap`-th entry, zero if there are fewer.
     pub cap_floor: PostId,
     /// The cache's generation when it was read.
@@ -58,23 +60,35 @@ pub enum Rebuild {
     Ready,
 }
 
-/// Feeds. Limits: at most 2,000 users a call to [`FeedCache::add_to_many`], 1,000 entries a call.
+/// Feeds. Limits: at most 128 users and 1,000 entries a call to [`FeedCache::add_to_many`].
 #[async_trait]
 pub trait FeedCache: Send + Sync {
     /// Entries a feed keeps.
     fn hot_cap(&self) -> usize;
 
-    /// The cache's generation: grows whenever the cache may have lost or regained data. Known durably before the first
-    /// rebuild under it.
+    /// The newest generation that is known durably, read now. A generation grows whenever the cache may have lost or
+    /// regained data, and is durable before the first rebuild under it: what was written to an older one may be missing
+    /// from feeds that were rebuilt under a newer one.
     async fn generation(&self) -> Result<u64>;
 
-    /// Meta, floor and entries of one instant. Touches the feed: it was used at `now_ms` (monotonic).
-    async fn read(&self, app: &AppId, user: &UserId, now_ms: u64) -> Result<FeedRead>;
+    /// Meta, floor and the entries below `below` of one instant; with limit 0 no entries. With `touch_ms` (monotonic) the
+    /// feed counts as used then; only readers touch.
+    async fn read(
+        &self,
+        app: &AppId,
+        user: &UserId,
+        below: PostId,
+        limit: usize,
+        touch_ms: Option<u64>,
+    ) -> Result<FeedRead>;
 
-    /// Adds entries to each feed that exists, and trims. Order of users is free; stops at the first error.
-    async fn add_to_many(&self, app: &AppId, users: &[UserId], entries: &[FeedEntry]) -> Result<()>;
+    /// Adds entries to each feed that exists, whatever its generation, and trims. Order of users is free; stops at the
+    /// first error. Returns the generation of the cache that was written to: work is done only if
+    /// [`FeedCache::generation`], read afterwards, is not above it.
+    async fn add_to_many(&self, app: &AppId, users: &[UserId], entries: &[FeedEntry]) -> Result<u64>;
 
-    /// Sets meta = building(token) unless a ready feed of this generation is there, or another rebuild holds the lock.
+    /// Sets meta = building(token), floor zero, unless a ready feed of this generation is there, or another rebuild holds
+    /// the lock. Entries that are there stay. [`crate::FanoutError::Full`] where there is no room for one more feed.
     async fn begin_rebuild(
         &self,
         app: &AppId,
@@ -84,10 +98,11 @@ pub trait FeedCache: Send + Sync {
         lock_ms: u64,
     ) -> Result<Rebuild>;
 
-    /// Stores floor = max(present, computed) and ready, only if meta still carries the token. `false`: it does not.
+    /// Stores floor = max(present, computed), ready and the generation, only if meta still carries the token. `false`: it
+    /// does not.
     async fn finish_rebuild(&self, app: &AppId, user: &UserId, token: u64, floor: PostId) -> Result<bool>;
 
-    /// Notes the version of an edge on the feed, the highest wins: backfill does so before it reads.
+    /// Notes the version of an edge on the feed, if there is one; the highest wins. Backfill does so before it reads.
     async fn stamp_edge(&self, app: &AppId, user: &UserId, author: &UserId, version: u64) -> Result<()>;
 
     /// Hygiene, in one step: floor = max(floor, `hot_cap`-th id), then removes the author's entries; only if the feed's
@@ -101,6 +116,10 @@ pub trait FeedCache: Send + Sync {
         version: u64,
     ) -> Result<bool>;
 
-    /// Drops feeds not read since `before_ms`, meta first, at most `limit`; how many.
+    /// Drops feeds not used since `before_ms`, meta first, at most `limit`; how many.
     async fn expire(&self, before_ms: u64, limit: usize) -> Result<usize>;
+
+    /// A planted bug's: the entries of a feed become these.
+    #[cfg(feature = "mutants")]
+    async fn replace(&self, app: &AppId, user: &UserId, entries: &[FeedEntry]) -> Result<()>;
 }

@@ -22,19 +22,19 @@ pub struct Job {
     pub row: OutboxRow,
     /// Followers up to this one are served. `None` at the start.
     pub after: Option<UserId>,
-    /// The cache's generation when the first page was written: a page written before it grew is repeated.
-    pub generation: Option<u64>,
     /// The lane.
     pub lane: Lane,
 }
 
-/// A job received. Without `ack` or `nack` it comes again.
-#[derive(Debug)]
+/// A job received. Without `ack` or `nack` it comes again, after the queue's visibility timeout.
+#[derive(Debug, Clone)]
 pub struct Received {
     /// The job.
     pub job: Job,
     /// 1 at first.
     pub attempt: u32,
+    /// Since it was handed over first, in milliseconds: the lag.
+    pub waited_ms: u64,
     /// Names the delivery for [`JobQueue::ack`] and [`JobQueue::nack`].
     pub ticket: u64,
 }
@@ -42,18 +42,18 @@ pub struct Received {
 /// The queue. A full queue refuses with [`crate::FanoutError::Full`]: the outbox row stays and is swept later.
 #[async_trait]
 pub trait JobQueue: Send + Sync {
-    /// Hands a job over. The same job twice may be one or two deliveries.
+    /// Hands a job over. The same job (row and cursor) twice may be one or two deliveries.
     async fn enqueue(&self, job: Job) -> Result<()>;
 
     /// Waits for a job of the lane.
     async fn receive(&self, lane: Lane) -> Result<Received>;
 
-    /// The job is done.
+    /// The job is done. A ticket that is not known any more is fine.
     async fn ack(&self, ticket: u64) -> Result<()>;
 
     /// The job failed: again after `delay_ms`.
     async fn nack(&self, ticket: u64, delay_ms: u64) -> Result<()>;
 
-    /// Jobs waiting.
+    /// Jobs waiting, those set back included.
     async fn depth(&self, lane: Lane) -> Result<usize>;
 }

@@ -1,0 +1,156 @@
+//! One feed.
+
+use fama_protocol::{PostId, UserId};
+
+use crate::feed_cache::{FeedMeta, Rebuild};
+
+/// Stamps kept. Older ones are merged into one that stands for every author: cleanup then does less, which is safe.
+const STAMPS: usize = 256;
+
+/// The id's two halves and the author's number; ordered by id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry([u32; 3]);
+
+impl Entry {
+    #[allow(clippy::cast_possible_truncation, reason = "the halves of the id")]
+    pub(super) fn new(id: PostId, author: u32) -> Self {
+        Self([(id.get() >> 32) as u32, id.get() as u32, author])
+    }
+
+    pub(super) fn id(&self) -> PostId {
+        PostId::from_u64((u64::from(self.0[0]) << 32) | u64::from(self.0[1])).unwrap_or(PostId::MAX)
+    }
+
+    pub(super) fn author(&self) -> u32 {
+        self.0[2]
+    }
+}
+
+pub(super) struct Feed {
+    pub(super) ready: bool,
+    pub(super) floor: PostId,
+    pub(super) token: u64,
+    pub(super) generation: u64,
+    pub(super) used_ms: u64,
+    began_ms: u64,
+    /// Oldest first: what is new is appended.
+    entries: Vec<Entry>,
+    /// Newest version backfilled for an author, in the order of authors.
+    stamps: Vec<(UserId, u64)>,
+    /// The highest stamp that was merged away.
+    merged_stamp: u64,
+}
+
+impl Feed {
+    pub(super) fn begin(token: u64, generation: u64, now_ms: u64) -> Self {
+        Self {
+            ready: false,
+            floor: PostId::ZERO,
+            token,
+            generation,
+            used_ms: now_ms,
+            began_ms: now_ms,
+            entries: Vec::new(),
+            stamps: Vec::new(),
+            merged_stamp: 0,
+        }
+    }
+
+    pub(super) fn begin_again(
+        &mut self,
+        token: u64,
+        generation: u64,
+        now_ms: u64,
+        lock_ms: u64,
+    ) -> Rebuild {
+        if self.ready && self.generation == generation {
+            return Rebuild::Ready;
+        }
+        if !self.ready && now_ms.saturating_sub(self.began_ms) < lock_ms {
+            return Rebuild::Busy;
+        }
+        (self.ready, self.floor, self.token, self.generation) = (false, PostId::ZERO, token, generation);
+        (self.began_ms, self.used_ms) = (now_ms, now_ms);
+        Rebuild::Begun
+    }
+
+    pub(super) fn meta(&self) -> FeedMeta {
+        FeedMeta {
+            ready: self.ready,
+            floor: self.floor,
+            token: self.token,
+            generation: self.generation,
+        }
+    }
+
+    /// `false`: it was there.
+    pub(super) fn add(&mut self, entry: Entry) -> bool {
+        let at = match self.entries.last() {
+            Some(last) if last.id() < entry.id() => self.entries.len(),
+            _ => self.entries.partition_point(|other| other.id() < entry.id()),
+        };
+        if self.entries.get(at).is_some_and(|other| other.id() == entry.id()) {
+            return false;
+        }
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(8 + self.entries.len() / 4);
+        }
+        self.entries.insert(at, entry);
+        true
+    }
+
+    /// Drops the oldest beyond the cap, not one by one.
+    pub(super) fn trim(&mut self, hot_cap: usize, gone: &mut Vec<u32>) {
+        if self.entries.len() > hot_cap + hot_cap / 8 {
+            let excess = self.entries.len() - hot_cap;
+            gone.extend(self.entries.drain(..excess).map(|entry| entry.author()));
+        }
+    }
+
+    pub(super) fn cap_floor(&self, hot_cap: usize) -> PostId {
+        let at = self.entries.len().checked_sub(hot_cap);
+        at.and_then(|at| self.entries.get(at)).map_or(PostId::ZERO, Entry::id)
+    }
+
+    /// The newest `limit` below an id, oldest first, and whether older ones are kept.
+    pub(super) fn page(&self, below: PostId, limit: usize, hot_cap: usize) -> (&[Entry], bool) {
+        let kept = &self.entries[self.entries.len().saturating_sub(hot_cap)..];
+        let end = kept.partition_point(|entry| entry.id() < below);
+        let start = end.saturating_sub(limit);
+        (&kept[start..end], start > 0)
+    }
+
+    pub(super) fn stamp(&mut self, author: &UserId, version: u64) {
+        match self.stamps.binary_search_by(|(other, _)| other.cmp(author)) {
+            Ok(at) => self.stamps[at].1 = self.stamps[at].1.max(version),
+            Err(at) => self.stamps.insert(at, (author.clone(), version)),
+        }
+        if self.stamps.len() > STAMPS {
+            let mut versions: Vec<u64> = self.stamps.iter().map(|(_, version)| *version).collect();
+            versions.sort_unstable();
+            let merged = versions[STAMPS / 2];
+            self.stamps.retain(|(_, version)| *version > merged);
+            self.merged_stamp = self.merged_stamp.max(merged);
+        }
+    }
+
+    pub(super) fn stamped(&self, author: &UserId) -> u64 {
+        let at = self.stamps.binary_search_by(|(other, _)| other.cmp(author));
+        at.map_or(self.merged_stamp, |at| self.stamps[at].1.max(self.merged_stamp))
+    }
+
+    pub(super) fn remove(&mut self, author: u32, gone: &mut Vec<u32>) {
+        let before = self.entries.len();
+        self.entries.retain(|entry| entry.author() != author);
+        gone.extend(std::iter::repeat_n(author, before - self.entries.len()));
+    }
+
+    #[cfg(feature = "mutants")]
+    pub(super) fn clear(&mut self, gone: &mut Vec<u32>) {
+        gone.extend(self.entries.drain(..).map(|entry| entry.author()));
+    }
+
+    pub(super) fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+}
