@@ -248,12 +248,9 @@ impl FeedCache for MemoryFeedCache {
             let mut gone = Vec::new();
             let mut shard = lock(shard);
             for feeds in shard.values_mut() {
-                gone.extend(
-                    feeds
-                        .extract_if(|_, feed| feed.used_ms < before_ms)
-                        .take(limit - dropped - gone.len().min(limit - dropped))
-                        .map(|(_, feed)| feed),
-                );
+                let left = limit - dropped - gone.len();
+                let idle = feeds.extract_if(|_, feed| feed.used_ms < before_ms).take(left);
+                gone.extend(idle.map(|(_, feed)| feed));
             }
             shard.retain(|_, feeds| !feeds.is_empty());
             drop(shard);

@@ -6,10 +6,25 @@
 //! simulation can run it on a scheduler of its own.
 
 pub mod clock;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 pub mod error;
 pub mod feed_cache;
+mod feed_cache_memory;
 pub mod jobs;
+mod jobs_memory;
 pub mod live;
+pub mod plan;
+pub mod settings;
+mod sync;
+#[cfg(test)]
+mod testing;
+pub mod view;
 
 pub use clock::Clock;
 pub use error::{FanoutError, Result};
+pub use feed_cache::FeedCache;
+pub use feed_cache_memory::MemoryFeedCache;
+pub use jobs::JobQueue;
+pub use jobs_memory::MemoryJobQueue;
+pub use settings::{Mutant, Settings};

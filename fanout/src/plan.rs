@@ -110,7 +110,10 @@ mod tests {
         for (after, way) in [(0, Delivery::Push), (wait - 1, Delivery::Push), (wait, Delivery::Pull)] {
             assert_eq!(delivery(Some(&pull), UnixMs(1_000_000 + after), &settings), way);
         }
-        assert_eq!(delivery(Some(&record(Mode::Draining, 0, false)), UnixMs(1 << 40), &settings), Delivery::Push);
+        assert_eq!(
+            delivery(Some(&record(Mode::Draining, 0, false)), UnixMs(1 << 40), &settings),
+            Delivery::Push
+        );
         assert_eq!(live_ways(Some(&pull), UnixMs(1_059_999), &settings), (true, true));
         assert_eq!(live_ways(Some(&pull), UnixMs(1_060_000), &settings), (true, false));
     }

@@ -50,7 +50,8 @@ impl Authors {
         let times = times as u64;
         {
             let table = read(&self.table);
-            let known: Option<Vec<u32>> = names.clone().map(|name| table.numbers.get(name).copied()).collect();
+            let known: Option<Vec<u32>> =
+                names.clone().map(|name| table.numbers.get(name).copied()).collect();
             if let Some(known) = known {
                 for number in &known {
                     table.hold(*number, times);

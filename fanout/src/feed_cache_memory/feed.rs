@@ -56,13 +56,7 @@ impl Feed {
         }
     }
 
-    pub(super) fn begin_again(
-        &mut self,
-        token: u64,
-        generation: u64,
-        now_ms: u64,
-        lock_ms: u64,
-    ) -> Rebuild {
+    pub(super) fn begin_again(&mut self, token: u64, generation: u64, now_ms: u64, lock_ms: u64) -> Rebuild {
         if self.ready && self.generation == generation {
             return Rebuild::Ready;
         }
@@ -75,12 +69,7 @@ impl Feed {
     }
 
     pub(super) fn meta(&self) -> FeedMeta {
-        FeedMeta {
-            ready: self.ready,
-            floor: self.floor,
-            token: self.token,
-            generation: self.generation,
-        }
+        FeedMeta { ready: self.ready, floor: self.floor, token: self.token, generation: self.generation }
     }
 
     /// `false`: it was there.
