@@ -1,0 +1,84 @@
+import type { Call, Http } from './http.ts';
+import { randomKey } from './ids.ts';
+import type { NewPost, Page, PageQuery, Post, PostId, Relation, User, UserId } from './types.ts';
+
+const segment = encodeURIComponent;
+
+/** The HTTP API, one method per route. Every method throws `FamaError`. */
+export class FamaApi {
+  readonly #http: Http;
+
+  constructor(http: Http) {
+    this.#http = http;
+  }
+
+  /** Any other route of the server, with the same token, deadline and errors. */
+  call<T>(method: string, path: string, call?: Call): Promise<T> {
+    return this.#http.call<T>(method, path, call);
+  }
+
+  feed(page: PageQuery = {}, signal?: AbortSignal): Promise<Page<Post>> {
+    return this.#http.call('GET', '/v1/feed', { query: { ...page }, ...(signal && { signal }) });
+  }
+
+  /** Publishes. Repeat a call whose outcome is unknown with the same `idempotencyKey`, and it is published once. */
+  createPost(post: NewPost, idempotencyKey: string = randomKey()): Promise<Post> {
+    return this.#http.call('POST', '/v1/posts', { body: post, idempotencyKey });
+  }
+
+  post(id: PostId): Promise<Post> {
+    return this.#http.call('GET', `/v1/posts/${segment(id)}`);
+  }
+
+  editPost(id: PostId, change: Pick<NewPost, 'text' | 'data'>): Promise<Post> {
+    return this.#http.call('PATCH', `/v1/posts/${segment(id)}`, { body: change });
+  }
+
+  deletePost(id: PostId): Promise<void> {
+    return this.#http.call('DELETE', `/v1/posts/${segment(id)}`);
+  }
+
+  react(id: PostId, kind: string): Promise<void> {
+    return this.#http.call('PUT', `/v1/posts/${segment(id)}/reactions/${segment(kind)}`);
+  }
+
+  unreact(id: PostId, kind: string): Promise<void> {
+    return this.#http.call('DELETE', `/v1/posts/${segment(id)}/reactions/${segment(kind)}`);
+  }
+
+  user(id: UserId): Promise<User> {
+    return this.#http.call('GET', `/v1/users/${segment(id)}`);
+  }
+
+  postsOf(id: UserId, page: PageQuery = {}): Promise<Page<Post>> {
+    return this.#http.call('GET', `/v1/users/${segment(id)}/posts`, { query: { ...page } });
+  }
+
+  following(page: PageQuery = {}): Promise<Page<Relation>> {
+    return this.#http.call('GET', '/v1/following', { query: { ...page } });
+  }
+
+  follow(author: UserId): Promise<void> {
+    return this.#http.call('PUT', `/v1/following/${segment(author)}`);
+  }
+
+  unfollow(author: UserId): Promise<void> {
+    return this.#http.call('DELETE', `/v1/following/${segment(author)}`);
+  }
+
+  mute(user: UserId): Promise<void> {
+    return this.#http.call('PUT', `/v1/mutes/${segment(user)}`);
+  }
+
+  unmute(user: UserId): Promise<void> {
+    return this.#http.call('DELETE', `/v1/mutes/${segment(user)}`);
+  }
+
+  block(user: UserId): Promise<void> {
+    return this.#http.call('PUT', `/v1/blocks/${segment(user)}`);
+  }
+
+  unblock(user: UserId): Promise<void> {
+    return this.#http.call('DELETE', `/v1/blocks/${segment(user)}`);
+  }
+}

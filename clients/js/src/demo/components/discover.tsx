@@ -1,0 +1,49 @@
+import { directory } from '../directory.ts';
+import { plural } from '../format.ts';
+import type { Session } from '../session.ts';
+import { Avatar } from './avatar.tsx';
+import { Dialog } from './dialog.tsx';
+import { FollowToggle } from './follow-toggle.tsx';
+import { MemberPicker } from './member-picker.tsx';
+import { FindPeopleButton } from './sidebar.tsx';
+
+const SHOWN = 6;
+
+/** The most followed members, to follow or look at. */
+export function Discover({ session, onAuthor, onFind }: { session: Session; onAuthor: (id: string) => void; onFind: () => void }) {
+  const following = session.following.value;
+  const members = [...directory.value.values()].filter((member) => member.id !== session.user).slice(0, SHOWN);
+  return (
+    <section class="card discover" aria-labelledby="discover-title">
+      <h2 id="discover-title">Most followed</h2>
+      {members.length === 0 ? (
+        <p class="sub">Loading members…</p>
+      ) : (
+        <ul>
+          {members.map((member) => (
+            <li key={member.id}>
+              <Avatar id={member.id} name={member.name} size={36} />
+              <span class="who">
+                <button type="button" class="author" onClick={() => onAuthor(member.id)}>
+                  {member.name}
+                </button>
+                <span class="sub">{plural(member.followers, 'follower')}</span>
+              </span>
+              {following && <FollowToggle session={session} user={member.id} name={member.name} following={following.has(member.id)} listed />}
+            </li>
+          ))}
+        </ul>
+      )}
+      <FindPeopleButton class="find" onOpen={onFind} />
+    </section>
+  );
+}
+
+export function FindDialog({ session, onAuthor, onClose }: { session: Session; onAuthor: (id: string) => void; onClose: () => void }) {
+  return (
+    <Dialog labelledBy="find-title" class="find-dialog" testid="find-panel" onClose={onClose}>
+      <h2 id="find-title">Find people</h2>
+      <MemberPicker label="Find a member" except={session.user} onPick={(member) => onAuthor(member.id)} />
+    </Dialog>
+  );
+}

@@ -1,0 +1,59 @@
+import { HalfIcon, CutIcon, LinkIcon, Mark, MoonIcon, SunIcon } from './icons.tsx';
+import { CUT_MS, type Session } from '../session.ts';
+import { nextTheme, theme } from '../theme.ts';
+
+const THEME_NAMES = { auto: 'as the system', light: 'light', dark: 'dark' } as const;
+
+export function Header({ session }: { session: Session | null }) {
+  return (
+    <header class="topbar">
+      <div class="topbar-inner">
+        <a class="brand" href="#/" aria-label="Fama demo, choose a member">
+          <Mark />
+          <span class="brand-name">Fama</span>
+          <span class="brand-tag">demo</span>
+        </a>
+        <div class="topbar-tools">
+          {session && <Connection session={session} />}
+          <button type="button" class="icon-button" onClick={nextTheme} aria-label={`Theme: ${THEME_NAMES[theme.value]}. Change`} title={`Theme: ${THEME_NAMES[theme.value]}`}>
+            {theme.value === 'auto' ? <HalfIcon /> : theme.value === 'light' ? <SunIcon /> : <MoonIcon />}
+          </button>
+        </div>
+      </div>
+    </header>
+  );
+}
+
+const STATES = { connected: 'Connected', connecting: 'Connecting…', disconnected: 'Disconnected' } as const;
+
+function Connection({ session }: { session: Session }) {
+  const { status, reason } = session.connection.value;
+  const cut = session.cutter.until.value !== null;
+  return (
+    <>
+      <span class={`state state-${status}`} role="status" data-testid="connection-state" data-state={status} title={reason}>
+        <span class="state-dot" aria-hidden="true" />
+        {STATES[status]}
+      </span>
+      {status === 'disconnected' ? (
+        <button type="button" class="button small" onClick={() => session.client.realtime.connect()}>
+          <LinkIcon />
+          Connect
+        </button>
+      ) : (
+        <button
+          type="button"
+          class="button small cut"
+          aria-label={cut ? 'Reconnect now' : 'Cut my connection'}
+          title={cut ? 'End the cut' : `Ends the socket without a goodbye, for ${CUT_MS / 1_000} seconds`}
+          data-testid="cut-connection"
+          onClick={() => (cut ? session.cutter.mend() : session.cutter.cut(CUT_MS))}
+        >
+          {cut ? <LinkIcon /> : <CutIcon />}
+          <span class="wide">{cut ? 'Reconnect now' : 'Cut my connection'}</span>
+          <span class="narrow">{cut ? 'Mend' : 'Cut'}</span>
+        </button>
+      )}
+    </>
+  );
+}

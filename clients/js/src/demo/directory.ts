@@ -1,0 +1,34 @@
+import { signal } from '@preact/signals';
+import { findMembers, type Member } from './demo-api.ts';
+
+const PAGE = 100;
+/** A demo of more members than this shows ids for the rest. */
+const MAX_PAGES = 50;
+
+/** Names of all members, most followed first: posts carry only ids. */
+export const directory = signal<ReadonlyMap<string, Member>>(new Map());
+let loading: Promise<void> | null = null;
+
+/** Loads the directory once; after a failure the next call goes on. */
+export function loadDirectory(): Promise<void> {
+  loading ??= load().catch(() => {
+    loading = null;
+  });
+  return loading;
+}
+
+async function load(): Promise<void> {
+  const all = new Map<string, Member>();
+  let cursor: string | undefined;
+  for (let page = 0; page < MAX_PAGES; page += 1) {
+    const { data, next_cursor, has_more } = await findMembers({ limit: PAGE, cursor });
+    for (const member of data) all.set(member.id, member);
+    directory.value = new Map(all);
+    if (!has_more || next_cursor === null) return;
+    cursor = next_cursor;
+  }
+}
+
+export function nameOf(id: string): string {
+  return directory.value.get(id)?.name ?? id;
+}
