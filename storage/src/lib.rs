@@ -16,6 +16,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod error;
 pub mod graph;
 pub mod idempotency;

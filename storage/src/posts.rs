@@ -30,8 +30,8 @@ pub enum PostChange {
 pub trait PostStore: Send + Sync {
     /// Writes the post, its place in the author's index, the author's post count, its place among the replies of
     /// `reply_to`, a [`crate::Task::FanOut`] row and, if given, the completed idempotency record; all or nothing.
-    /// Inserting the same id again changes nothing and returns the row of the first time, as it is now: if that
-    /// work is done, its task with the state it began with.
+    /// Inserting the same id again changes nothing and returns the row of the first time, as it is now; where that
+    /// work is done, the row as it would begin, which is not owed again.
     ///
     /// With `completes`, the claim must be there and hold this post's id, else [`crate::ErrorKind::Conflict`]: one
     /// that was silent for too long can't publish beside the one that took over.
