@@ -53,6 +53,8 @@ export class FeedStore extends Observable<FeedState> {
   #generation = 0;
   #loading: Promise<void> | null = null;
   #loadAgain = false;
+  /** The `#seq` when `stale` was set last. */
+  #staleSince = 0;
   #failures = 0;
   #closed = false;
   /** Posts deleted lately: a page or event on its way must not bring them back. */
@@ -110,7 +112,7 @@ export class FeedStore extends Observable<FeedState> {
   /** Has the feed loaded within `delayMs`; while holding, when it is revealed. */
   invalidate(delayMs: number): void {
     if (this.#closed) return;
-    if (this.#holding && this.value.status === 'ready') this.#emit({ stale: true });
+    if (this.#holding && this.value.status === 'ready') this.#markStale();
     else this.#reload.within(delayMs);
   }
 
@@ -126,6 +128,7 @@ export class FeedStore extends Observable<FeedState> {
     for (const [id, item] of this.#held) this.#shown.set(id, item);
     this.#held.clear();
     const { stale } = this.value;
+    this.#staleSince = 0;
     this.#emit({ stale: false });
     if (stale) void this.load();
     else this.#trim();
@@ -231,7 +234,8 @@ export class FeedStore extends Observable<FeedState> {
       this.#generation += 1;
       this.#replace(page, since);
       const more = page.data.length === 0 && page.partial && page.has_more ? 'stalled' : page.has_more ? 'idle' : 'end';
-      this.#emit({ status: 'ready', more, stale: false, error: null });
+      // What went stale after the page was asked for still is.
+      this.#emit({ status: 'ready', more, stale: this.#staleSince > since, error: null });
     } catch (thrown) {
       if (!this.#closed) this.#loadFailed(FamaError.from(thrown));
     }
@@ -245,10 +249,11 @@ export class FeedStore extends Observable<FeedState> {
     this.#reload.within(Math.max(error.retryAfterMs ?? 0, backoff * (0.5 + this.#scheduler.random() / 2)));
   }
 
-  /** The first page takes the place of what was here, except of what arrived after it was asked for. */
+  /** The first page takes the place of what was here, except of what arrived live after it was asked for. */
   #replace(page: Page<Post>, since: number): void {
     const before = new Map([...this.#shown, ...this.#held]);
-    const isNew = ([, item]: [PostId, FeedItem]) => item.seq > since;
+    // An older page that came meanwhile may have been asked for before a loss: it goes.
+    const isNew = ([, item]: [PostId, FeedItem]) => item.seq > since && item.arrival.kind !== 'page';
     this.#held = new Map([...this.#held].filter(isNew));
     this.#shown = new Map([...this.#shown].filter(isNew));
     this.#addPage(page, since, before);
@@ -307,7 +312,7 @@ export class FeedStore extends Observable<FeedState> {
     const item: FeedItem = { post: this.#edited(post), arrival, seq: ++this.#seq };
     if (mayWait && this.#holding) {
       if (this.#held.size < this.#maxWaiting) this.#held.set(post.id, item);
-      else this.#emit({ stale: true });
+      else this.#markStale();
     } else {
       this.#shown.set(post.id, item);
     }
@@ -318,6 +323,11 @@ export class FeedStore extends Observable<FeedState> {
   /** The one bound of memory for those who never scroll: start again from the first page. */
   #trim(): void {
     if (this.#shown.size > this.#maxItems && !this.#holding) this.invalidate(0);
+  }
+
+  #markStale(): void {
+    this.#staleSince = ++this.#seq;
+    this.#emit({ stale: true });
   }
 
   #edited(post: Post): Post {
