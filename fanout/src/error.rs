@@ -25,6 +25,9 @@ pub enum FanoutError {
     /// The projection is another one than when the work began (it came back empty or old): begin again.
     #[error("the feed cache changed its generation")]
     Generation,
+    /// The post's id was minted too long ago: readers may already rely on there being no such post. Mint another.
+    #[error("the id was minted too long before the write")]
+    TooLate,
 }
 
 impl FanoutError {
@@ -32,7 +35,7 @@ impl FanoutError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Storage(error) => error.is_retryable(),
-            Self::Projection { .. } | Self::Full(_) | Self::Generation => true,
+            Self::Projection { .. } | Self::Full(_) | Self::Generation | Self::TooLate => true,
         }
     }
 }

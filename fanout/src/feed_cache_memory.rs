@@ -4,7 +4,7 @@ mod authors;
 mod feed;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -98,9 +98,8 @@ impl MemoryFeedCache {
     }
 
     fn shard(&self, app: &AppId, user: &UserId) -> &Mutex<Shard> {
-        let mut hasher = Seeded(!self.seed).build_hasher();
-        (app, user).hash(&mut hasher);
-        let at = usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or(0);
+        let hash = Seeded(!self.seed).hash_one((app, user));
+        let at = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
         &self.shards[at]
     }
 
@@ -255,7 +254,9 @@ impl FeedCache for MemoryFeedCache {
             shard.retain(|_, feeds| !feeds.is_empty());
             drop(shard);
             dropped += gone.len();
-            gone.into_iter().for_each(|feed| self.forget(feed));
+            for feed in gone {
+                self.forget(feed);
+            }
             if dropped >= limit {
                 break;
             }

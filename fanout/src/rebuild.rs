@@ -1,0 +1,233 @@
+//! Making feeds anew from the store. A rebuild says first that it is under way, then reads, only adds, and stores the
+//! floor last, so that posts which are fanned out meanwhile are never lost.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use fama_protocol::{AppId, PostId, UserId};
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
+
+use crate::feed_cache::{FeedEntry, Rebuild};
+use crate::merge::{Stretch, merge};
+use crate::settings::Mutant;
+use crate::shared::Shared;
+use crate::sync::{Signal, lock};
+use crate::{Clock, Result};
+
+/// Rows read of each followee at first, and each time a followee is what ends the merge.
+const FIRST_ROWS: usize = 8;
+const MORE_ROWS: usize = 48;
+/// Entries in one call to the feed cache.
+const BATCH: usize = 1_000;
+
+/// Who is served first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Urgency {
+    /// The user is online, or reading.
+    Online,
+    /// Somebody else.
+    Idle,
+}
+
+/// Rebuilds waiting to be done, each user once. The server drives it: some tasks that call [`Rebuilds::run_one`] for
+/// ever.
+pub struct Rebuilds {
+    clock: Arc<dyn Clock>,
+    capacity: usize,
+    per_second: u64,
+    state: Mutex<State>,
+    signal: Signal,
+}
+
+#[derive(Default)]
+struct State {
+    online: VecDeque<(AppId, UserId)>,
+    idle: VecDeque<(AppId, UserId)>,
+    known: BTreeSet<(AppId, UserId)>,
+    /// When the next may begin, in microseconds of the monotonic clock.
+    next_us: u64,
+}
+
+impl Rebuilds {
+    pub(crate) fn new(clock: Arc<dyn Clock>, capacity: usize, per_second: u64) -> Self {
+        Self { clock, capacity, per_second, state: Mutex::default(), signal: Signal::default() }
+    }
+
+    /// Asks for a rebuild. `false`: too many wait; the next read asks again.
+    pub fn request(&self, app: &AppId, user: &UserId, urgency: Urgency) -> bool {
+        let key = (app.clone(), user.clone());
+        let mut state = lock(&self.state);
+        if state.known.contains(&key) {
+            return true;
+        }
+        if state.known.len() >= self.capacity {
+            return false;
+        }
+        state.known.insert(key.clone());
+        match urgency {
+            Urgency::Online => state.online.push_back(key),
+            Urgency::Idle => state.idle.push_back(key),
+        }
+        drop(state);
+        self.signal.notify();
+        true
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        lock(&self.state).known.len()
+    }
+
+    /// Waits for the next one that may begin.
+    pub(crate) async fn next(&self) -> (AppId, UserId) {
+        loop {
+            let seen = self.signal.seen();
+            match self.poll() {
+                Ok(key) => return key,
+                Err(Some(wait_ms)) => self.clock.sleep(wait_ms).await,
+                Err(None) => self.signal.changed(seen).await,
+            }
+        }
+    }
+
+    /// The next one, or how long to wait for the rate, or for a request.
+    fn poll(&self) -> std::result::Result<(AppId, UserId), Option<u64>> {
+        let now_us = self.clock.monotonic_ms() * 1_000;
+        let mut state = lock(&self.state);
+        if state.known.is_empty() {
+            return Err(None);
+        }
+        if state.next_us > now_us {
+            return Err(Some((state.next_us - now_us).div_ceil(1_000)));
+        }
+        let Some(key) = state.online.pop_front().or_else(|| state.idle.pop_front()) else {
+            return Err(None);
+        };
+        state.known.remove(&key);
+        // A second's worth of rebuilds may begin at once after a quiet time.
+        let burst_us = now_us.saturating_sub(1_000_000);
+        let step_us = 1_000_000_u64.checked_div(self.per_second).unwrap_or(0);
+        state.next_us = state.next_us.max(burst_us) + step_us;
+        Ok(key)
+    }
+}
+
+/// Rebuilds one feed. `false`: there was nothing to do, another is at it, or the feed is not this rebuild's any more.
+pub(crate) async fn rebuild(shared: &Shared, app: &AppId, user: &UserId) -> Result<bool> {
+    let (feeds, clock) = (&shared.feeds, &shared.clock);
+    let token = clock.random();
+    let lock_ms = shared.settings.rebuild_lock_ms;
+    let begun = feeds.begin_rebuild(app, user, token, clock.monotonic_ms(), lock_ms).await?;
+    if begun != Rebuild::Begun {
+        return Ok(false);
+    }
+    // From here on fan-out adds to the feed. The edges are read after that: whoever is followed later is backfilled.
+    let mut sources = sources(shared, app, user).await?;
+    complete(shared, app, &mut sources).await?;
+    let stretches = sources.iter().map(|source| source.stretch.clone());
+    let merged = merge(stretches, PostId::MAX, PostId::ZERO);
+    let entries: Vec<FeedEntry> = merged
+        .ids
+        .iter()
+        .filter_map(|(id, place)| {
+            sources.get(*place).map(|source| FeedEntry { id: *id, author: source.author.clone() })
+        })
+        .take(feeds.hot_cap())
+        .collect();
+    let users = std::slice::from_ref(user);
+    if !shared.settings.planted(Mutant::ReplaceRebuild) {
+        for batch in entries.chunks(BATCH) {
+            feeds.add_to_many(app, users, batch).await?;
+        }
+    }
+    #[cfg(feature = "mutants")]
+    if shared.settings.planted(Mutant::ReplaceRebuild) {
+        feeds.replace(app, user, &entries).await?;
+    }
+    // Entries beyond the cap were left out here: the floor says so.
+    let kept_floor = if entries.len() < merged.ids.len() {
+        entries.last().map_or(merged.floor, |entry| entry.id.max(merged.floor))
+    } else {
+        merged.floor
+    };
+    feeds.finish_rebuild(app, user, token, kept_floor).await
+}
+
+struct Source {
+    author: UserId,
+    /// Rows below this are wanted: the end of kept history.
+    upper: PostId,
+    stretch: Stretch<usize>,
+}
+
+/// The newest rows of everybody whose posts the feed has: pull posts too, so that it is right whatever their mode
+/// becomes.
+async fn sources(shared: &Shared, app: &AppId, user: &UserId) -> Result<Vec<Source>> {
+    let edges = shared.stores.graph.edges(app, user).await?;
+    let skipped = if shared.settings.planted(Mutant::RebuildSkipsPull) {
+        Some(shared.modes.celebrities(app).await?)
+    } else {
+        None
+    };
+    let mut authors: Vec<(UserId, PostId)> = edges
+        .into_iter()
+        .map(|edge| (edge.author, edge.until.map_or(PostId::MAX, PostId::floor_of)))
+        .collect();
+    authors.push((user.clone(), PostId::MAX));
+    let reads = authors.into_iter().enumerate().map(|(place, (author, upper))| {
+        let skipped = skipped.as_ref();
+        async move {
+            let mut stretch = read(shared, app, &author, upper, FIRST_ROWS, place).await?;
+            if skipped.is_some_and(|list| list.authors.contains_key(&author)) {
+                let posts = shared
+                    .bodies
+                    .get(app, &stretch.ids.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+                    .await?;
+                let pull = |post: &Option<Arc<fama_storage::Post>>| {
+                    post.as_ref().is_some_and(|post| post.delivery == fama_storage::Delivery::Pull)
+                };
+                let mut pulls = posts.iter().map(pull);
+                stretch.ids.retain(|_| !pulls.next().unwrap_or(false));
+            }
+            crate::Result::Ok(Source { author, upper, stretch })
+        }
+    });
+    iter(reads).buffered(shared.settings.read_width).try_collect().await
+}
+
+async fn read(
+    shared: &Shared,
+    app: &AppId,
+    author: &UserId,
+    below: PostId,
+    limit: usize,
+    place: usize,
+) -> Result<Stretch<usize>> {
+    let rows = shared.rows.direct(app, author, below, limit).await?;
+    Ok(Stretch { ids: rows.ids.into_iter().map(|(id, ())| (id, place)).collect(), floor: rows.floor })
+}
+
+/// Reads on wherever the merge is cut short, until it holds a full feed or everything.
+async fn complete(shared: &Shared, app: &AppId, sources: &mut [Source]) -> Result<()> {
+    let retention = shared.retention();
+    loop {
+        let floor = sources.iter().map(|source| source.stretch.floor).max().unwrap_or(PostId::ZERO);
+        let whole = sources
+            .iter()
+            .map(|source| source.stretch.ids.iter().take_while(|(id, _)| *id >= floor).count())
+            .sum::<usize>();
+        if floor <= retention || whole >= shared.feeds.hot_cap() {
+            return Ok(());
+        }
+        let ends: Vec<usize> = (0..sources.len())
+            .filter(|place| sources.get(*place).is_some_and(|source| source.stretch.floor == floor))
+            .collect();
+        for place in ends {
+            let Some(source) = sources.get_mut(place) else { continue };
+            let below = source.stretch.floor.min(source.upper);
+            let more = read(shared, app, &source.author, below, MORE_ROWS, place).await?;
+            source.stretch.ids.extend(more.ids);
+            source.stretch.floor = more.floor;
+        }
+    }
+}
