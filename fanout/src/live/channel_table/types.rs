@@ -146,6 +146,8 @@ pub enum Action<S> {
         attempt: Attempt,
         /// Offset.
         since: u64,
+        /// Entries are wanted only if the log has this epoch; `None`: whatever it has.
+        epoch: Option<Epoch>,
     },
     /// Take (node, channel) out of the registry.
     Unregister {

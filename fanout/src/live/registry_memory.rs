@@ -1,0 +1,183 @@
+//! The registry in this process's memory.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use fama_protocol::ScopedChannel;
+use indexmap::IndexMap;
+use smallvec::SmallVec;
+
+use super::registry::{NodeId, Registry};
+use crate::{FanoutError, Result};
+
+const SHARDS: usize = 64;
+
+/// A node by its place in the list of nodes.
+type NodeIndex = u32;
+type Shard = IndexMap<ScopedChannel, SmallVec<[NodeIndex; 2]>>;
+
+/// A node and until when it holds its lease (monotonic ms).
+#[derive(Debug, Clone)]
+struct Node {
+    id: NodeId,
+    until_ms: u64,
+}
+
+/// The registry of the embedded node.
+#[derive(Debug)]
+pub struct MemoryRegistry {
+    /// Places are used again only when no channel names them any more.
+    nodes: RwLock<Vec<Option<Node>>>,
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+    channels: AtomicUsize,
+    max_channels: usize,
+}
+
+impl MemoryRegistry {
+    /// Empty. At `max_channels`, registering another one is refused with [`FanoutError::Full`].
+    pub fn new(max_channels: usize) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let (nodes, hasher, channels) = (RwLock::default(), RandomState::new(), AtomicUsize::new(0));
+        Self { nodes, shards, hasher, channels, max_channels }
+    }
+
+    /// How many channels have nodes.
+    pub fn len(&self) -> usize {
+        self.channels.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets nodes whose lease ended, and what they registered. To be called every few seconds.
+    pub fn sweep(&self, now_ms: u64) {
+        let mut dead = Vec::new();
+        {
+            let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+            for (index, place) in (0..).zip(nodes.iter_mut()) {
+                if let Some(node) = place.as_mut().filter(|node| node.until_ms <= now_ms) {
+                    // From here on nobody finds this place by name; it is free once no channel names it.
+                    node.id = NodeId("".into());
+                    dead.push(index);
+                }
+            }
+        }
+        if dead.is_empty() {
+            return;
+        }
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.retain(|_, held| {
+                held.retain(|index| !dead.contains(index));
+                !held.is_empty() || self.gone()
+            });
+        }
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        for index in dead {
+            nodes[index as usize] = None;
+        }
+    }
+
+    /// Loses everything, as a cache does: nodes find out when they renew.
+    pub fn clear(&self) {
+        {
+            let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+            nodes.iter_mut().flatten().for_each(|node| node.until_ms = 0);
+        }
+        self.sweep(0);
+    }
+
+    /// Keeps the books of a channel that goes. `false`, for retaining.
+    fn gone(&self) -> bool {
+        self.channels.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+
+    fn shard(&self, channel: &ScopedChannel) -> MutexGuard<'_, Shard> {
+        let at = (self.hasher.hash_one(channel) >> 57) as usize % SHARDS;
+        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs with the node's index, which stays its own meanwhile.
+    fn with_node<R>(&self, node: &NodeId, f: impl FnOnce(NodeIndex) -> R) -> R {
+        let place = |nodes: &[Option<Node>]| {
+            nodes.iter().position(|held| held.as_ref().is_some_and(|held| held.id == *node))
+        };
+        {
+            let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(index) = place(&nodes) {
+                return f(NodeIndex::try_from(index).unwrap_or(NodeIndex::MAX));
+            }
+        }
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let index = place(&nodes).unwrap_or_else(|| {
+            let free = nodes.iter().position(Option::is_none).unwrap_or_else(|| {
+                nodes.push(None);
+                nodes.len() - 1
+            });
+            nodes[free] = Some(Node { id: node.clone(), until_ms: 0 });
+            free
+        });
+        f(NodeIndex::try_from(index).unwrap_or(NodeIndex::MAX))
+    }
+}
+
+#[async_trait]
+impl Registry for MemoryRegistry {
+    async fn register(&self, node: &NodeId, channel: &ScopedChannel) -> Result<()> {
+        self.with_node(node, |index| {
+            let mut shard = self.shard(channel);
+            if let Some(held) = shard.get_mut(channel) {
+                if !held.contains(&index) {
+                    held.push(index);
+                }
+            } else if self.len() >= self.max_channels {
+                return Err(FanoutError::Full("the memory for registered channels"));
+            } else {
+                self.channels.fetch_add(1, Ordering::Relaxed);
+                shard.insert(channel.clone(), SmallVec::from_slice(&[index]));
+            }
+            Ok(())
+        })
+    }
+
+    async fn unregister(&self, node: &NodeId, channel: &ScopedChannel) -> Result<()> {
+        self.with_node(node, |index| {
+            let mut shard = self.shard(channel);
+            if let Some(held) = shard.get_mut(channel) {
+                held.retain(|other| *other != index);
+                if held.is_empty() {
+                    shard.swap_remove(channel);
+                    self.gone();
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn lookup(&self, channels: &[ScopedChannel], now_ms: u64) -> Result<Vec<Vec<NodeId>>> {
+        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        let name = |index: &NodeIndex| {
+            let node = nodes.get(*index as usize)?.as_ref()?;
+            (node.until_ms > now_ms).then(|| node.id.clone())
+        };
+        let of = |channel| self.shard(channel).get(channel).map_or_else(Vec::new, |held| held.iter().filter_map(name).collect());
+        Ok(channels.iter().map(of).collect())
+    }
+
+    async fn renew(&self, node: &NodeId, ttl_ms: u64, now_ms: u64) -> Result<bool> {
+        self.with_node(node, |_| ());
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = nodes.iter_mut().flatten().find(|held| held.id == *node) else {
+            return Ok(false);
+        };
+        let kept = held.until_ms > now_ms;
+        held.until_ms = now_ms.saturating_add(ttl_ms);
+        Ok(kept)
+    }
+}
