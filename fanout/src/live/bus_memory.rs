@@ -1,7 +1,7 @@
 //! The bus within one process.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use futures_util::task::AtomicWaker;
 use super::bus::{Bus, BusEvent, Envelope, NodeMessage};
 use super::registry::NodeId;
 use crate::Result;
+use crate::sync::lock;
 
 /// What a message costs besides its payload, about.
 const MESSAGE_BYTES: usize = 128;
@@ -30,12 +31,6 @@ struct Queue {
 struct Mailbox {
     queue: Mutex<Queue>,
     waker: AtomicWaker,
-}
-
-impl Mailbox {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Mailboxes of the nodes in this process.
@@ -60,12 +55,12 @@ impl MemoryBus {
 
     /// Closes the node's mailbox: receiving ends, what is sent to it is lost.
     pub fn close(&self, node: &NodeId) {
-        if let Some((_, mailbox)) = self.mailboxes.remove(node) {
-            let mut queue = mailbox.lock();
+        let mailbox = self.mailbox(node);
+        {
+            let mut queue = lock(&mailbox.queue);
             (queue.messages, queue.bytes, queue.closed) = (VecDeque::new(), 0, true);
-            drop(queue);
-            mailbox.waker.wake();
         }
+        mailbox.waker.wake();
     }
 
     fn mailbox(&self, node: &NodeId) -> Arc<Mailbox> {
@@ -94,8 +89,11 @@ impl Bus for MemoryBus {
             return Ok(());
         };
         {
-            let mut queue = mailbox.lock();
+            let mut queue = lock(&mailbox.queue);
             let bytes = weight(&envelope.message);
+            if queue.closed {
+                return Ok(());
+            }
             if queue.messages.len() >= self.max_messages || queue.bytes + bytes > self.max_bytes {
                 queue.lagged = true;
             } else {
@@ -111,7 +109,7 @@ impl Bus for MemoryBus {
         let mailbox = self.mailbox(node);
         poll_fn(|context| {
             mailbox.waker.register(context.waker());
-            let mut queue = mailbox.lock();
+            let mut queue = lock(&mailbox.queue);
             if std::mem::take(&mut queue.lagged) {
                 return Poll::Ready(Some(BusEvent::Lagged));
             }
@@ -122,5 +120,35 @@ impl Bus for MemoryBus {
             if queue.closed { Poll::Ready(None) } else { Poll::Pending }
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract;
+    use super::*;
+
+    #[tokio::test]
+    async fn passes_the_contract() {
+        let bus = MemoryBus::new(1_000, 1 << 20);
+        bus.attach(&NodeId("n-9.1".into()));
+        contract::bus(&bus, "n").await;
+    }
+
+    #[tokio::test]
+    async fn a_slow_node_hears_that_it_lagged_and_a_closed_bus_ends() {
+        let (bus, node) = (MemoryBus::new(2, 1 << 20), NodeId("1.1".into()));
+        bus.attach(&node);
+        for number in 1..=3 {
+            let envelope = Envelope { from: node.clone(), number, message: NodeMessage::Beat };
+            bus.send(&node, envelope).await.unwrap();
+        }
+        assert_eq!(bus.receive(&node).await, Some(BusEvent::Lagged));
+        for number in 1..=2 {
+            let Some(BusEvent::Message(envelope)) = bus.receive(&node).await else { panic!() };
+            assert_eq!(envelope.number, number);
+        }
+        let (ended, ()) = futures_util::future::join(bus.receive(&node), async { bus.close(&node) }).await;
+        assert_eq!(ended, None);
     }
 }

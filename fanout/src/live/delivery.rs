@@ -145,7 +145,9 @@ impl Delivery {
     /// Forgets nodes not sent anything for ten minutes.
     pub async fn beat_once(&self) {
         let now = self.clock.monotonic_ms();
-        let targets: Vec<_> = self.targets.iter().map(|t| (t.key().clone(), Arc::clone(t.value()))).collect();
+        let mut targets: Vec<_> =
+            self.targets.iter().map(|t| (t.key().clone(), Arc::clone(t.value()))).collect();
+        targets.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let beats = targets.into_iter().map(|(node, target)| async move {
             let mut held = target.lock().await;
             if now.saturating_sub(held.at_ms) > FORGET_MS {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use fama_protocol::{Epoch, Position, ScopedChannel};
 use indexmap::IndexMap;
 
 use super::log::{Appended, LiveLog, LogEntry, LogLimits, LogRead};
+use crate::sync::lock;
 use crate::{FanoutError, Result};
 
 const SHARDS: usize = 64;
@@ -118,13 +119,12 @@ impl Log {
     }
 
     fn since(&self, offset: u64, limit: usize) -> LogRead {
-        let entries = self.kept.as_ref().map_or(&VecDeque::new(), |kept| &kept.entries).clone();
+        let Some(kept) = &self.kept else { return LogRead { top: self.top, entries: Vec::new() } };
         let behind = usize::try_from(self.top.offset.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let count = behind.min(limit).min(entries.len());
+        let count = behind.min(limit).min(kept.entries.len());
         let first = self.top.offset + 1 - count as u64;
-        let newest = entries.into_iter();
-        let skip = newest.len() - count;
-        LogRead { top: self.top, entries: (first..).zip(newest.skip(skip)).collect() }
+        let newest = kept.entries.range(kept.entries.len() - count..).cloned();
+        LogRead { top: self.top, entries: (first..).zip(newest).collect() }
     }
 }
 
@@ -175,7 +175,7 @@ impl MemoryLiveLog {
 
     fn retain(&self, keep: impl Fn(&Log) -> bool) {
         for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shard = lock(shard);
             shard.retain(|_, log| keep(log) || self.gone(log));
             if shard.len() < shard.capacity() / 4 {
                 shard.shrink_to_fit();
@@ -192,7 +192,7 @@ impl MemoryLiveLog {
 
     fn shard(&self, channel: &ScopedChannel) -> MutexGuard<'_, Shard> {
         let at = (self.hasher.hash_one(channel) >> 57) as usize % SHARDS;
-        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[at])
     }
 
     /// The log, unless its ttl is over.
@@ -282,5 +282,52 @@ impl LiveLog for MemoryLiveLog {
             log.top
         };
         Ok(channels.iter().map(|channel| self.with(channel, now_ms, touch)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract;
+    use super::*;
+    use crate::Clock;
+    use crate::testing::TestClock;
+    use fama_protocol::{AppId, Channel, UserId};
+
+    #[tokio::test(start_paused = true)]
+    async fn passes_the_contract() {
+        let log = MemoryLiveLog::new(MemoryLogLimits::default());
+        contract::live_log(&log, &TestClock::new(1), "u").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stays_within_its_bounds() {
+        let clock = TestClock::new(1);
+        let log = MemoryLiveLog::new(MemoryLogLimits { logs: 10, log_bytes: 1_000, bytes: 2_500 });
+        let limits = LogLimits { size: 100, ttl_ms: 1_000 };
+        let channel = |at| {
+            let user = UserId::new(&format!("u{at}")).unwrap();
+            ScopedChannel::new(&AppId::default(), Channel::user(&user))
+        };
+        for at in 0..10 {
+            log.open(&channel(at), limits, clock.random(), 0).await.unwrap();
+        }
+        let full = log.open(&channel(10), limits, clock.random(), 0).await;
+        assert!(matches!(full, Err(FanoutError::Full(_))), "one log too many");
+        for event in 0..100 {
+            for at in 0..10 {
+                let (event_id, payload) = (format!("{event}"), Bytes::from(vec![0; 100]));
+                let entry = LogEntry { event_id, subject: None, payload };
+                let appended = log.append(&[channel(at)], &entry, 0).await.unwrap();
+                assert_eq!(appended[0].unwrap().position.offset, event + 1, "positions go on");
+                assert!(log.bytes() <= 2_500, "{}", log.bytes());
+            }
+        }
+        for at in 0..10 {
+            let read = log.since(&channel(at), 0, 100, 0).await.unwrap().unwrap();
+            let (first, count) = (read.entries.first().map_or(101, |(at, _)| *at), read.entries.len());
+            assert!(count <= 6 && first + count as u64 == 101, "{first} {count}");
+        }
+        log.sweep(1_001);
+        assert_eq!((log.len(), log.bytes()), (0, 0));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, RwLock};
 
 use async_trait::async_trait;
 use fama_protocol::ScopedChannel;
@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use smallvec::SmallVec;
 
 use super::registry::{NodeId, Registry};
+use crate::sync::{lock, read, write};
 use crate::{FanoutError, Result};
 
 const SHARDS: usize = 64;
@@ -58,7 +59,7 @@ impl MemoryRegistry {
     pub fn sweep(&self, now_ms: u64) {
         let mut dead = Vec::new();
         {
-            let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+            let mut nodes = write(&self.nodes);
             for (index, place) in (0..).zip(nodes.iter_mut()) {
                 if let Some(node) = place.as_mut().filter(|node| node.until_ms <= now_ms) {
                     // From here on nobody finds this place by name; it is free once no channel names it.
@@ -71,13 +72,13 @@ impl MemoryRegistry {
             return;
         }
         for shard in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shard = lock(shard);
             shard.retain(|_, held| {
                 held.retain(|index| !dead.contains(index));
                 !held.is_empty() || self.gone()
             });
         }
-        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut nodes = write(&self.nodes);
         for index in dead {
             nodes[index as usize] = None;
         }
@@ -86,7 +87,7 @@ impl MemoryRegistry {
     /// Loses everything, as a cache does: nodes find out when they renew.
     pub fn clear(&self) {
         {
-            let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+            let mut nodes = write(&self.nodes);
             nodes.iter_mut().flatten().for_each(|node| node.until_ms = 0);
         }
         self.sweep(0);
@@ -100,7 +101,7 @@ impl MemoryRegistry {
 
     fn shard(&self, channel: &ScopedChannel) -> MutexGuard<'_, Shard> {
         let at = (self.hasher.hash_one(channel) >> 57) as usize % SHARDS;
-        self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[at])
     }
 
     /// Runs with the node's index, which stays its own meanwhile.
@@ -109,12 +110,12 @@ impl MemoryRegistry {
             nodes.iter().position(|held| held.as_ref().is_some_and(|held| held.id == *node))
         };
         {
-            let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+            let nodes = read(&self.nodes);
             if let Some(index) = place(&nodes) {
                 return f(NodeIndex::try_from(index).unwrap_or(NodeIndex::MAX));
             }
         }
-        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut nodes = write(&self.nodes);
         let index = place(&nodes).unwrap_or_else(|| {
             let free = nodes.iter().position(Option::is_none).unwrap_or_else(|| {
                 nodes.push(None);
@@ -161,23 +162,63 @@ impl Registry for MemoryRegistry {
     }
 
     async fn lookup(&self, channels: &[ScopedChannel], now_ms: u64) -> Result<Vec<Vec<NodeId>>> {
-        let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        let nodes = read(&self.nodes);
         let name = |index: &NodeIndex| {
             let node = nodes.get(*index as usize)?.as_ref()?;
             (node.until_ms > now_ms).then(|| node.id.clone())
         };
-        let of = |channel| self.shard(channel).get(channel).map_or_else(Vec::new, |held| held.iter().filter_map(name).collect());
+        let of = |channel| {
+            self.shard(channel)
+                .get(channel)
+                .map_or_else(Vec::new, |held| held.iter().filter_map(name).collect())
+        };
         Ok(channels.iter().map(of).collect())
     }
 
     async fn renew(&self, node: &NodeId, ttl_ms: u64, now_ms: u64) -> Result<bool> {
         self.with_node(node, |_| ());
-        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut nodes = write(&self.nodes);
         let Some(held) = nodes.iter_mut().flatten().find(|held| held.id == *node) else {
             return Ok(false);
         };
         let kept = held.until_ms > now_ms;
         held.until_ms = now_ms.saturating_add(ttl_ms);
         Ok(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract;
+    use super::*;
+    use crate::testing::TestClock;
+    use fama_protocol::{AppId, Channel};
+
+    #[tokio::test(start_paused = true)]
+    async fn passes_the_contract() {
+        contract::registry(&MemoryRegistry::new(100), &TestClock::new(1), "n").await;
+    }
+
+    #[tokio::test]
+    async fn sweeping_forgets_dead_nodes_and_only_those() {
+        let registry = MemoryRegistry::new(2);
+        let channel = |name| ScopedChannel::new(&AppId::default(), Channel::new(name).unwrap());
+        let node = |name: &str| NodeId(name.into());
+        registry.renew(&node("1.1"), 10, 0).await.unwrap();
+        registry.renew(&node("2.1"), 20, 0).await.unwrap();
+        registry.register(&node("1.1"), &channel("a")).await.unwrap();
+        registry.register(&node("1.1"), &channel("b")).await.unwrap();
+        registry.register(&node("2.1"), &channel("b")).await.unwrap();
+        let third = registry.register(&node("2.1"), &channel("c")).await;
+        assert!(matches!(third, Err(FanoutError::Full(_))));
+        registry.sweep(15);
+        assert_eq!(registry.len(), 1);
+        registry.register(&node("3.1"), &channel("c")).await.unwrap();
+        assert!(!registry.renew(&node("3.1"), 10, 15).await.unwrap());
+        let found = registry.lookup(&[channel("a"), channel("b"), channel("c")], 16).await.unwrap();
+        assert_eq!(found, [vec![], vec![node("2.1")], vec![node("3.1")]]);
+        registry.clear();
+        assert!(registry.is_empty());
+        assert!(!registry.renew(&node("2.1"), 20, 17).await.unwrap());
     }
 }

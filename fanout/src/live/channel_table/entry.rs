@@ -185,7 +185,8 @@ impl<S: Copy + Eq + Hash> Entry<S> {
 
     /// Subscribers can be let in: registered, and the position is known.
     pub(super) fn is_open(&self) -> bool {
-        self.io != Io::Unregistering && if self.positioned { self.position.is_some() } else { self.is_settled() }
+        self.io != Io::Unregistering
+            && if self.positioned { self.position.is_some() } else { self.is_settled() }
     }
 
     /// Registered and nothing under way.

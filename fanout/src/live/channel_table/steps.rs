@@ -310,11 +310,8 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
         let Some(entry) = self.channels.get_mut(channel) else { return };
         let Some(work) = &mut entry.work else { return };
         for waiter in std::mem::take(&mut work.waiters) {
-            let verdict = if entry.positioned {
-                entry.replay(waiter.since, read)
-            } else {
-                entry.at_once(waiter.since)
-            };
+            let verdict =
+                if entry.positioned { entry.replay(waiter.since, read) } else { entry.at_once(waiter.since) };
             let verdict = verdict.or_else(|| waiter.asked.then(|| (Some(false), Vec::new())));
             let Some((recovered, publications)) = verdict else {
                 entry.need_read = true;
@@ -361,6 +358,7 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
             entry.deliver_next(channel, (at.offset, &payload), tails, out);
             if entry.work.is_some() {
                 self.release_pending(channel, now_ms, out);
+                self.calm(channel);
                 self.drive(channel, false, out);
             }
         } else if at.offset > here.offset {
@@ -402,6 +400,19 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
             let work = entry.work();
             work.target = work.target.max(offset);
             self.go_on_at(channel, now_ms + self.limits.gap_ms);
+        }
+    }
+
+    /// Nothing is missing any more: there is nothing to wait for.
+    fn calm(&mut self, channel: &ScopedChannel) {
+        let Some(entry) = self.channels.get_mut(channel) else { return };
+        let Some(work) = &mut entry.work else { return };
+        let reached = entry.position.is_some_and(|position| position.offset >= work.target);
+        if reached && work.failures == 0 {
+            if let Some(due) = work.due.take() {
+                self.agenda.remove(&(due, channel.clone()));
+            }
+            entry.tidy();
         }
     }
 

@@ -1,0 +1,144 @@
+//! From log entries to the JSON that goes over the wire: for resuming and for filling gaps.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fama_protocol::event::Event;
+use fama_protocol::{AppId, ChannelKind, Epoch, PostId, ScopedChannel, UserId};
+use fama_storage::{GraphStore, Post, PostStore};
+
+use super::channel_table::ChannelRead;
+use super::event::EventRef;
+use super::log::{LiveLog, LogLimits};
+use crate::{Clock, FanoutError, Result, view};
+
+/// An entry that the viewer may not see, or no longer: it keeps its offset.
+pub const VOID: Bytes = Bytes::from_static(br#"{"type":"void"}"#);
+
+/// Reads logs and resolves their references as things are now.
+pub struct Resolver {
+    log: Arc<dyn LiveLog>,
+    posts: Arc<dyn PostStore>,
+    graph: Arc<dyn GraphStore>,
+    clock: Arc<dyn Clock>,
+    /// Entries of one read, at most: who missed more reloads.
+    max_entries: usize,
+}
+
+impl Resolver {
+    /// `max_entries` from 1 to 1,000.
+    pub fn new(
+        log: Arc<dyn LiveLog>,
+        posts: Arc<dyn PostStore>,
+        graph: Arc<dyn GraphStore>,
+        clock: Arc<dyn Clock>,
+        max_entries: usize,
+    ) -> Self {
+        Self { log, posts, graph, clock, max_entries: max_entries.clamp(1, 1_000) }
+    }
+
+    /// Does [`super::Action::Read`]: opens the log and reads it after `since`, entries resolved. With an `epoch`, entries
+    /// of a log of another one are left out.
+    pub async fn read(
+        &self,
+        channel: &ScopedChannel,
+        limits: LogLimits,
+        since: u64,
+        epoch: Option<Epoch>,
+    ) -> Result<ChannelRead> {
+        const TRIES: usize = 3;
+        for _ in 0..TRIES {
+            let (random, now) = (self.clock.random(), self.clock.monotonic_ms());
+            self.log.open(channel, limits, random, now).await?;
+            let now = self.clock.monotonic_ms();
+            let Some(read) = self.log.since(channel, since, self.max_entries, now).await? else { continue };
+            let unwanted = epoch.is_some_and(|epoch| epoch != read.top.epoch);
+            let entries = if unwanted { Vec::new() } else { read.entries };
+            let entries = self.resolve(channel, entries).await?;
+            return Ok(ChannelRead { top: read.top, entries });
+        }
+        Err(FanoutError::Projection { what: "the live log", why: "a log opened is gone at once".to_owned() })
+    }
+
+    /// The entries in their final form. Entries of `author:` channels are the same for all viewers: who hides the author
+    /// is for the caller to know. Those of the app's own channels stay as they are.
+    pub async fn resolve(
+        &self,
+        channel: &ScopedChannel,
+        entries: Vec<(u64, Bytes)>,
+    ) -> Result<Vec<(u64, Bytes)>> {
+        let viewer = match channel.channel.kind() {
+            _ if entries.is_empty() => return Ok(entries),
+            ChannelKind::User(id) => UserId::new(id).ok(),
+            ChannelKind::Author(_) => None,
+            ChannelKind::Presence(_) | ChannelKind::App { .. } => return Ok(entries),
+        };
+        let app = &channel.app;
+        let references: Vec<_> =
+            entries.into_iter().map(|(offset, bytes)| (offset, EventRef::decode(&bytes))).collect();
+        let mut ids: Vec<_> =
+            references.iter().filter_map(|(_, event)| event.as_ref().ok().and_then(EventRef::post)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let posts = self.posts.get_many(app, &ids).await?;
+        let posts: HashMap<_, _> =
+            ids.into_iter().zip(posts).filter_map(|(id, post)| Some((id, post?))).collect();
+        let gate = match &viewer {
+            Some(viewer) => Some(self.gate(app, viewer, posts.values()).await?),
+            None => None,
+        };
+        let shown = |event| match event {
+            Ok(event) => shown(event, &posts, gate.as_ref()),
+            Err(_) => VOID,
+        };
+        Ok(references.into_iter().map(|(offset, event)| (offset, shown(event))).collect())
+    }
+
+    /// Whose posts the viewer may see in a replay, by the store as it is now.
+    async fn gate<'a>(
+        &self,
+        app: &AppId,
+        viewer: &UserId,
+        posts: impl Iterator<Item = &'a Post>,
+    ) -> Result<Gate> {
+        let relations = self.graph.relations(app, viewer).await?;
+        let mut authors: Vec<_> = posts.map(|post| &post.author).filter(|author| *author != viewer).collect();
+        authors.sort_unstable();
+        authors.dedup();
+        let mut open = HashMap::from([(viewer.clone(), PostId::MAX)]);
+        let hidden = [&relations.blocks, &relations.blocked_by, &relations.mutes];
+        for author in authors {
+            if hidden.iter().any(|list| list.contains(author)) {
+                continue;
+            }
+            let edge = self.graph.edges_to(app, std::slice::from_ref(viewer), author).await?;
+            if let Some(Some(edge)) = edge.first() {
+                open.insert(author.clone(), edge.until.map_or(PostId::MAX, PostId::floor_of));
+            }
+        }
+        Ok(Gate { open })
+    }
+}
+
+/// Authors whose posts below an id may be shown.
+struct Gate {
+    open: HashMap<UserId, PostId>,
+}
+
+fn shown(event: EventRef, posts: &HashMap<PostId, Post>, gate: Option<&Gate>) -> Bytes {
+    let visible = |id| {
+        let post = posts.get(&id)?;
+        let open = gate.is_none_or(|gate| gate.open.get(&post.author).is_some_and(|below| post.id < *below));
+        open.then_some(post)
+    };
+    let whole = |id| visible(id).filter(|post| !post.deleted);
+    match event {
+        EventRef::PostCreated { post } => whole(post).map_or(VOID, view::created),
+        EventRef::PostUpdated { post, .. } => whole(post).map_or(VOID, view::updated),
+        EventRef::PostDeleted { post } => posts.get(&post).map_or(VOID, view::deleted),
+        EventRef::RelationChanged { kind, target, active } => {
+            view::event(&Event::RelationChanged { kind: kind.as_str().to_owned(), user: target, active })
+        }
+    }
+}

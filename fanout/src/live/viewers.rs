@@ -1,0 +1,283 @@
+//! The users connected to this node: whom each does not see, and which celebrities each follows.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use fama_protocol::{AppId, UserId};
+use fama_storage::GraphStore;
+use futures_util::lock::Mutex as AsyncMutex;
+
+use crate::Result;
+use crate::sync::lock;
+
+/// Celebrities' channels of one connection, at most: those of the latest posters.
+pub const MAX_CELEBRITIES: usize = 200;
+/// Up to so many celebrities are looked up one by one, more by reading all followees.
+const FEW: usize = 32;
+/// Users asked about in one read.
+const BATCH: usize = 1_000;
+
+/// Who is a celebrity.
+#[async_trait]
+pub trait CelebrityList: Send + Sync {
+    /// Authors whose posts go over `author:` channels, those that posted latest first. Cached by the implementer.
+    async fn celebrities(&self, app: &AppId) -> Result<Arc<[UserId]>>;
+}
+
+/// What matters of one user's relations. Shared by the user's connections.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Viewer {
+    /// Blocked, blocking or muted; sorted.
+    pub hidden: Box<[UserId]>,
+    /// Followed celebrities; sorted.
+    pub celebrities: Box<[UserId]>,
+}
+
+impl Viewer {
+    /// Whether events of this user are void for the viewer.
+    pub fn hides(&self, actor: &UserId) -> bool {
+        self.hidden.binary_search(actor).is_ok()
+    }
+}
+
+/// `author:` channels to join and leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewerChange {
+    /// The tenant.
+    pub app: AppId,
+    /// Whose connections.
+    pub user: UserId,
+    /// Celebrities followed now.
+    pub joined: Vec<UserId>,
+    /// And those not any more.
+    pub left: Vec<UserId>,
+}
+
+type Key = (AppId, UserId);
+
+#[derive(Debug)]
+struct Slot {
+    connections: usize,
+    /// `None` until it was read first.
+    viewer: Option<Arc<Viewer>>,
+    /// Something changed since it was read.
+    stale: bool,
+    /// One reads, the others wait.
+    gate: Option<Arc<AsyncMutex<()>>>,
+}
+
+/// Users with connections on this node.
+pub struct Viewers {
+    graph: Arc<dyn GraphStore>,
+    list: Arc<dyn CelebrityList>,
+    users: Mutex<HashMap<Key, Slot>>,
+}
+
+/// A connection's hold on its user. Dropping it lets go.
+pub struct Presence {
+    viewers: Arc<Viewers>,
+    key: Key,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut users = lock(&self.viewers.users);
+        let Some(slot) = users.get_mut(&self.key) else { return };
+        slot.connections -= 1;
+        if slot.connections == 0 {
+            users.remove(&self.key);
+        }
+    }
+}
+
+impl Viewers {
+    /// Nobody is connected.
+    pub fn new(graph: Arc<dyn GraphStore>, list: Arc<dyn CelebrityList>) -> Self {
+        Self { graph, list, users: Mutex::default() }
+    }
+
+    /// A connection of this user is there. To be called when the user's own channel is registered: from then on changes
+    /// are told. Reads the relations unless another connection has them already.
+    pub async fn enter(self: &Arc<Self>, app: &AppId, user: &UserId) -> Result<(Presence, Arc<Viewer>)> {
+        let key = (app.clone(), user.clone());
+        {
+            let mut users = lock(&self.users);
+            let fresh = || Slot { connections: 0, viewer: None, stale: true, gate: None };
+            users.entry(key.clone()).or_insert_with(fresh).connections += 1;
+        }
+        let presence = Presence { viewers: Arc::clone(self), key };
+        self.load(&presence.key).await?;
+        let viewer = self.get(app, user).unwrap_or_default();
+        Ok((presence, viewer))
+    }
+
+    /// What is known of a connected user; `None` if there is no connection, or before the first read.
+    pub fn get(&self, app: &AppId, user: &UserId) -> Option<Arc<Viewer>> {
+        lock(&self.users).get(&(app.clone(), user.clone())).and_then(|slot| slot.viewer.clone())
+    }
+
+    /// Whether events of `actor` are void for the user.
+    pub fn hides(&self, app: &AppId, user: &UserId, actor: &UserId) -> bool {
+        self.get(app, user).is_some_and(|viewer| viewer.hides(actor))
+    }
+
+    /// The user's relations changed: they are read again by [`Viewers::reload`]. An actor blocked or muted is hidden at
+    /// once.
+    pub fn changed(&self, app: &AppId, user: &UserId, hidden: Option<&UserId>) {
+        let mut users = lock(&self.users);
+        let Some(slot) = users.get_mut(&(app.clone(), user.clone())) else { return };
+        slot.stale = true;
+        if let (Some(actor), Some(viewer)) = (hidden, &slot.viewer)
+            && let Err(at) = viewer.hidden.binary_search(actor)
+        {
+            let mut more = viewer.hidden.to_vec();
+            more.insert(at, actor.clone());
+            let celebrities = viewer.celebrities.clone();
+            slot.viewer = Some(Arc::new(Viewer { hidden: more.into(), celebrities }));
+        }
+    }
+
+    /// Messages may be lost: everything is read again by [`Viewers::reload`].
+    pub fn doubt(&self) {
+        lock(&self.users).values_mut().for_each(|slot| slot.stale = true);
+    }
+
+    /// Reads what is stale, of at most `limit` users; what that means for their connections. To be called soon after
+    /// [`Viewers::changed`] and every second: what fails stays stale.
+    pub async fn reload(&self, limit: usize) -> Vec<ViewerChange> {
+        let stale: Vec<Key> = {
+            let users = lock(&self.users);
+            let stale = users.iter().filter(|(_, slot)| slot.stale && slot.viewer.is_some());
+            stale.take(limit).map(|(key, _)| key.clone()).collect()
+        };
+        let mut changes = Vec::new();
+        for key in stale {
+            match self.load(&key).await {
+                Ok(change) => changes.extend(change),
+                Err(error) => tracing::debug!(%error, user = %key.1, "relations are not read, again later"),
+            }
+        }
+        changes
+    }
+
+    /// The list of celebrities of an app changed.
+    pub async fn celebrities_changed(
+        &self,
+        app: &AppId,
+        added: &[UserId],
+        removed: &[UserId],
+    ) -> Result<Vec<ViewerChange>> {
+        let online: Vec<UserId> = {
+            let users = lock(&self.users);
+            users.keys().filter(|key| key.0 == *app).map(|key| key.1.clone()).collect()
+        };
+        let mut joined = HashMap::<UserId, Vec<UserId>>::new();
+        for author in added {
+            for batch in online.chunks(BATCH) {
+                let edges = self.graph.edges_to(app, batch, author).await?;
+                for (user, edge) in batch.iter().zip(edges) {
+                    if edge.is_some_and(|edge| edge.until.is_none()) {
+                        joined.entry(user.clone()).or_default().push(author.clone());
+                    }
+                }
+            }
+        }
+        let mut changes = Vec::new();
+        let mut users = lock(&self.users);
+        for user in online {
+            let more = joined.remove(&user).unwrap_or_default();
+            let Some(slot) = users.get_mut(&(app.clone(), user.clone())) else { continue };
+            let Some(viewer) = &slot.viewer else { continue };
+            let mut celebrities: Vec<_> = viewer.celebrities.to_vec();
+            celebrities.extend(more);
+            celebrities.sort_unstable();
+            celebrities.dedup();
+            celebrities.retain(|author| !removed.contains(author));
+            let hidden = viewer.hidden.clone();
+            let next = Viewer { hidden, celebrities: celebrities.into() };
+            changes.extend(difference(&(app.clone(), user), viewer, &next));
+            slot.viewer = Some(Arc::new(next));
+        }
+        Ok(changes)
+    }
+
+    /// Reads one user's relations if they are stale, once for all who ask at the same time.
+    async fn load(&self, key: &Key) -> Result<Option<ViewerChange>> {
+        let gate = {
+            let mut users = lock(&self.users);
+            let Some(slot) = users.get_mut(key).filter(|slot| slot.stale) else { return Ok(None) };
+            Arc::clone(slot.gate.get_or_insert_default())
+        };
+        let _reading = gate.lock().await;
+        {
+            // From here on changes count as newer than what is read.
+            let mut users = lock(&self.users);
+            let Some(slot) = users.get_mut(key).filter(|slot| slot.stale) else { return Ok(None) };
+            slot.stale = false;
+        }
+        let mut unread = Unread { viewers: self, key, failed: true };
+        let next = self.read(key).await?;
+        unread.failed = false;
+        let mut users = lock(&self.users);
+        let Some(slot) = users.get_mut(key) else { return Ok(None) };
+        slot.gate = None;
+        let change = slot.viewer.as_ref().and_then(|before| difference(key, before, &next));
+        slot.viewer = Some(Arc::new(next));
+        Ok(change)
+    }
+
+    async fn read(&self, (app, user): &Key) -> Result<Viewer> {
+        let relations = self.graph.relations(app, user).await?;
+        let mut hidden: Vec<_> =
+            relations.blocks.into_iter().chain(relations.blocked_by).chain(relations.mutes).collect();
+        hidden.sort_unstable();
+        hidden.dedup();
+        let list = self.list.celebrities(app).await?;
+        let mut celebrities = Vec::new();
+        if list.len() <= FEW {
+            for author in list.iter() {
+                let edges = self.graph.edges_to(app, std::slice::from_ref(user), author).await?;
+                if edges.into_iter().flatten().any(|edge| edge.until.is_none()) {
+                    celebrities.push(author.clone());
+                }
+            }
+        } else {
+            let edges = self.graph.edges(app, user).await?;
+            let mut followed: Vec<_> =
+                edges.into_iter().filter(|edge| edge.until.is_none()).map(|edge| edge.author).collect();
+            followed.sort_unstable();
+            let followed = list.iter().filter(|author| followed.binary_search(author).is_ok());
+            celebrities.extend(followed.take(MAX_CELEBRITIES).cloned());
+        }
+        celebrities.sort_unstable();
+        Ok(Viewer { hidden: hidden.into(), celebrities: celebrities.into() })
+    }
+}
+
+/// A read that fails, or is dropped, leaves the user stale.
+struct Unread<'a> {
+    viewers: &'a Viewers,
+    key: &'a Key,
+    failed: bool,
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        if self.failed
+            && let Some(slot) = lock(&self.viewers.users).get_mut(self.key)
+        {
+            slot.stale = true;
+        }
+    }
+}
+
+fn difference(key: &Key, before: &Viewer, after: &Viewer) -> Option<ViewerChange> {
+    let missing = |from: &[UserId], among: &[UserId]| -> Vec<UserId> {
+        from.iter().filter(|author| among.binary_search(author).is_err()).cloned().collect()
+    };
+    let joined = missing(&after.celebrities, &before.celebrities);
+    let left = missing(&before.celebrities, &after.celebrities);
+    let (app, user) = key.clone();
+    (!joined.is_empty() || !left.is_empty()).then_some(ViewerChange { app, user, joined, left })
+}
