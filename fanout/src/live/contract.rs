@@ -142,7 +142,9 @@ pub async fn registry(registry: &dyn Registry, clock: &dyn Clock, name: &str) {
     let both = [one.clone(), two.clone()];
     let lookup = async || {
         let mut found = registry.lookup(&both, clock.monotonic_ms()).await.unwrap();
-        found.iter_mut().for_each(|nodes| nodes.sort());
+        for nodes in &mut found {
+            nodes.sort();
+        }
         found
     };
     registry.register(&node(1), &one).await.unwrap();

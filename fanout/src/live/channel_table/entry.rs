@@ -24,6 +24,7 @@ pub(super) enum Io {
 
 /// Live subscribers.
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "a set inline would make every channel larger")]
 pub(super) enum Members<S> {
     Few(SmallVec<[S; 2]>),
     Many(Box<HashSet<S>>),

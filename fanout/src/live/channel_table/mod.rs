@@ -7,6 +7,7 @@
 //! told that continuity is lost.
 
 mod entry;
+mod messages;
 mod steps;
 mod tail;
 #[cfg(test)]
