@@ -16,6 +16,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "contract")]
+pub mod contract;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod error;

@@ -1,5 +1,7 @@
 //! What was acknowledged is there after closing and opening again.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use fama_protocol::{AppId, NodeNumber, PostId, UnixMs, UserId};
 use fama_storage::embedded::{EmbeddedOptions, EmbeddedStore, Health};
 use fama_storage::{Delivery, ErrorKind, FollowOutcome, OutboxState, Post, SLOTS, Visibility};
