@@ -1,5 +1,6 @@
 import { signal } from '@preact/signals';
 import { findMembers, type Member } from './demo-api.ts';
+import { untilDone } from './retry.ts';
 
 const PAGE = 100;
 /** A demo of more members than this shows ids for the rest. */
@@ -9,11 +10,9 @@ const MAX_PAGES = 50;
 export const directory = signal<ReadonlyMap<string, Member>>(new Map());
 let loading: Promise<void> | null = null;
 
-/** Loads the directory once; after a failure the next call goes on. */
+/** Loads the directory once, however often it is called. */
 export function loadDirectory(): Promise<void> {
-  loading ??= load().catch(() => {
-    loading = null;
-  });
+  loading ??= untilDone(new AbortController().signal, load);
   return loading;
 }
 

@@ -4,6 +4,7 @@ import { Cutter } from './cutter.ts';
 import { tokenFor, type DemoConfig } from './demo-api.ts';
 import { plural } from './format.ts';
 import { announce } from './notices.ts';
+import { untilDone } from './retry.ts';
 import { noStats, withPost, type LiveStats } from './stats.ts';
 
 /** How long "Cut my connection" lasts: long enough to miss something. */
@@ -29,7 +30,7 @@ export class Session {
   /** New posts wait while the reader has paused the feed. */
   readonly paused = signal(false);
   #unannounced = 0;
-  #started = false;
+  #closed = new AbortController();
   #announcer: ReturnType<typeof setInterval>;
 
   constructor(user: string, config: DemoConfig) {
@@ -43,35 +44,22 @@ export class Session {
     this.feed = bind(this.client.feed);
     this.connection = bind(this.client.connection);
     this.client.onEvent((event, received) => this.#event(event, received));
-    this.client.connection.subscribe(({ status }) => {
-      if (status !== 'connected') return;
-      // What failed while there was no server is asked for again.
-      if (this.#started && this.me.value === null) void this.loadProfile();
-      if (this.#started && this.following.value === null) void this.#loadFollowing();
-    });
     this.#announcer = setInterval(() => this.#announce(), ANNOUNCE_EVERY_MS);
   }
 
   start(): void {
     this.client.connect();
-    void this.loadProfile().finally(() => {
-      this.#started = true;
+    void untilDone(this.#closed.signal, async () => {
+      this.me.value = await this.client.api.user(this.user);
     });
-    void this.#loadFollowing();
+    void untilDone(this.#closed.signal, () => this.#loadFollowing());
   }
 
   close(): void {
+    this.#closed.abort();
     clearInterval(this.#announcer);
     this.client.close();
     this.cutter.close();
-  }
-
-  async loadProfile(): Promise<void> {
-    try {
-      this.me.value = await this.client.api.user(this.user);
-    } catch {
-      // The feed shows what is wrong; the counts stay empty.
-    }
   }
 
   async follow(author: string, on: boolean): Promise<void> {
@@ -114,17 +102,13 @@ export class Session {
   async #loadFollowing(): Promise<void> {
     const found = new Set<string>();
     let cursor: string | undefined;
-    try {
-      for (let page = 0; page < MAX_FOLLOWING_PAGES; page += 1) {
-        const { data, next_cursor, has_more } = await this.client.api.following({ limit: FOLLOWING_PAGE, cursor });
-        for (const { user } of data) found.add(user);
-        if (!has_more || next_cursor === null) break;
-        cursor = next_cursor;
-      }
-      this.following.value = found;
-    } catch {
-      // The buttons stay away until a panel, which asks for one user, knows better.
+    for (let page = 0; page < MAX_FOLLOWING_PAGES; page += 1) {
+      const { data, next_cursor, has_more } = await this.client.api.following({ limit: FOLLOWING_PAGE, cursor });
+      for (const { user } of data) found.add(user);
+      if (!has_more || next_cursor === null) break;
+      cursor = next_cursor;
     }
+    this.following.value = found;
   }
 
   #event(event: FamaEvent, received: Received): void {

@@ -73,15 +73,13 @@ export function App() {
 /** The hash is the router's, so the skip link moves the focus itself. */
 function skip(event: Event): void {
   event.preventDefault();
-  const main = document.querySelector('main');
-  main?.setAttribute('tabindex', '-1');
-  main?.focus();
+  document.getElementById('main')?.focus();
 }
 
 function View({ config, error, session }: { config: DemoConfig | null; error: FamaError | null; session: Session | null }) {
   if (config === null) {
     return (
-      <main class="message">
+      <main class="message" id="main" tabIndex={-1}>
         {error ? (
           <div role="alert">
             <h1>The demo is not answering</h1>
@@ -94,7 +92,7 @@ function View({ config, error, session }: { config: DemoConfig | null; error: Fa
     );
   }
   if (session) return <Home key={session.user} session={session} config={config} />;
-  return route.value.name === 'choose' ? <Chooser config={config} /> : <main class="message" aria-busy="true" />;
+  return route.value.name === 'choose' ? <Chooser config={config} /> : <main class="message" id="main" tabIndex={-1} aria-busy="true" />;
 }
 
 function Toasts() {

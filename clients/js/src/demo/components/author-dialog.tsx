@@ -39,7 +39,7 @@ export function AuthorDialog({ session, id, threshold, onClose }: { session: Ses
   const name = nameOf(id);
   return (
     <Dialog labelledBy="author-title" class="author-dialog" testid="author-panel" onClose={onClose}>
-      <header class="author-head">
+      <div class="author-head">
         <Avatar id={id} name={name} size={64} />
         <div class="author-id">
           <h2 id="author-title">{name}</h2>
@@ -48,7 +48,7 @@ export function AuthorDialog({ session, id, threshold, onClose }: { session: Ses
             {user?.viewer?.followed_by && <span class="tag">follows you</span>}
           </p>
         </div>
-      </header>
+      </div>
       {error && (
         <div class="note warn" role="alert">
           <span>{explain(error)}</span>
@@ -103,20 +103,20 @@ function Relations({ session, user, name, onChanged, onClose }: RelationProps) {
       <FollowToggle session={session} user={id} name={name} following={viewer.following} onChanged={onChanged} />
       <button
         type="button"
-        class="button small"
-        aria-pressed={viewer.muted}
-        aria-label={`Mute ${name}`}
+        class={viewer.muted ? 'button small on' : 'button small'}
+        aria-label={`${viewer.muted ? 'Muted' : 'Mute'} ${name}`}
         data-testid="mute-toggle"
+        data-muted={viewer.muted}
         onClick={() => void toggle(viewer.muted ? 'Unmuting' : 'Muting', () => session.mute(id, !viewer.muted))}
       >
         {viewer.muted ? 'Muted' : 'Mute'}
       </button>
       <button
         type="button"
-        class="button small danger"
-        aria-pressed={viewer.blocked}
-        aria-label={`Block ${name}`}
+        class={viewer.blocked ? 'button small danger on' : 'button small danger'}
+        aria-label={`${viewer.blocked ? 'Blocked' : 'Block'} ${name}`}
         data-testid="block-toggle"
+        data-blocked={viewer.blocked}
         onClick={() => void toggle(viewer.blocked ? 'Unblocking' : 'Blocking', () => session.block(id, !viewer.blocked))}
       >
         {viewer.blocked ? 'Blocked' : 'Block'}

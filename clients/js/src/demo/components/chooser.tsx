@@ -13,7 +13,7 @@ export function Chooser({ config }: { config: DemoConfig }) {
     if (matchMedia('(min-width: 820px)').matches) view.current?.querySelector('input')?.focus({ preventScroll: true });
   }, []);
   return (
-    <main class="chooser" ref={view}>
+    <main class="chooser" id="main" tabIndex={-1} ref={view}>
       <section class="pitch" aria-labelledby="pitch-title">
         <h1 id="pitch-title">Read a live feed from the inside</h1>
         <p class="lead">

@@ -21,7 +21,8 @@ export function Dialog({ labelledBy, class: className, testid, onClose, children
     return () => {
       element?.close();
       // Unmounted while open, the browser can't give it back by itself.
-      if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
+      const target = before instanceof HTMLElement && before.isConnected ? before : document.getElementById('main');
+      target?.focus({ preventScroll: true });
     };
   }, []);
   return (

@@ -25,10 +25,11 @@ export function FollowToggle({ session, user, name, following, listed, onChanged
   return (
     <button
       type="button"
-      class={following || listed ? 'button small follow' : 'button small follow primary'}
-      aria-pressed={following}
-      aria-label={`Follow ${name}`}
+      class={following ? 'button small follow on' : listed ? 'button small follow' : 'button small follow primary'}
+      // The text is the state, so it is not a pressed button as well.
+      aria-label={`${following ? 'Following' : 'Follow'} ${name}`}
       aria-busy={busy}
+      data-following={following}
       data-testid="follow-toggle"
       data-user-id={user}
       onClick={() => void toggle()}

@@ -8,7 +8,7 @@ export function Header({ session }: { session: Session | null }) {
   return (
     <header class="topbar">
       <div class="topbar-inner">
-        <a class="brand" href="#/" aria-label="Fama demo, choose a member">
+        <a class="brand" href="#/" title="Choose a member">
           <Mark />
           <span class="brand-name">Fama</span>
           <span class="brand-tag">demo</span>
@@ -44,14 +44,15 @@ function Connection({ session }: { session: Session }) {
         <button
           type="button"
           class="button small cut"
-          aria-label={cut ? 'Reconnect now' : 'Cut my connection'}
           title={cut ? 'End the cut' : `Ends the socket without a goodbye, for ${CUT_MS / 1_000} seconds`}
           data-testid="cut-connection"
           onClick={() => (cut ? session.cutter.mend() : session.cutter.cut(CUT_MS))}
         >
           {cut ? <LinkIcon /> : <CutIcon />}
-          <span class="wide">{cut ? 'Reconnect now' : 'Cut my connection'}</span>
-          <span class="narrow">{cut ? 'Mend' : 'Cut'}</span>
+          <span>
+            {cut ? 'Reconnect' : 'Cut'}
+            <span class="wide">{cut ? ' now' : ' my connection'}</span>
+          </span>
         </button>
       )}
     </>

@@ -30,7 +30,7 @@ export function Home({ session, config }: { session: Session; config: DemoConfig
 
   if (refused) {
     return (
-      <main class="message">
+      <main class="message" id="main" tabIndex={-1}>
         <h1>{refused.status === 404 ? `There is no member “${session.user}”` : 'This member can’t be yours'}</h1>
         <p>{explain(refused)}</p>
         <a class="button primary" href="#/">
@@ -50,7 +50,7 @@ export function Home({ session, config }: { session: Session; config: DemoConfig
         <ProfileCard session={session} name={name} />
         <DeliveryCard session={session} threshold={config.celebrity_up} />
       </aside>
-      <main class="feed-column">
+      <main class="feed-column" id="main" tabIndex={-1}>
         <ConnectionNotes session={session} />
         <Composer session={session} name={name} onPublished={onPublished} />
         <Feed session={session} name={name} onAuthor={onAuthor} onFind={onFind} />

@@ -30,7 +30,9 @@ export function ProfileCard({ session, name }: { session: Session; name: string 
         ))}
       </dl>
       <a class="button small switch" href="#/" data-testid="switch-member">
-        Switch <span class="wide">member</span>
+        <span>
+          Switch<span class="wide"> member</span>
+        </span>
       </a>
     </section>
   );
