@@ -24,6 +24,8 @@ pub mod error;
 pub mod graph;
 pub mod idempotency;
 pub mod leases;
+#[cfg(feature = "memory")]
+pub mod memory;
 pub mod model;
 pub mod modes;
 pub mod outbox;
