@@ -6,7 +6,10 @@ export function serveRealtime(server, world, userOf) {
   const connections = new Set();
   const sockets = new WebSocketServer({ server, path: '/connection/websocket' });
 
-  const channelsOf = (user) => [`user:#${user}`, ...[...world.member(user).following].filter((a) => world.mode(a) === 'pull').map((a) => `author:${a}`)];
+  const channelsOf = (user) => [
+    `user:#${user}`,
+    ...[...world.member(user).following].filter((a) => world.mode(a) === 'pull').map((a) => `author:${a}`),
+  ];
   const send = (connection, message) => connection.socket.send(JSON.stringify(message));
 
   world.onPublication = (channel, publication) => {
@@ -16,7 +19,8 @@ export function serveRealtime(server, world, userOf) {
     for (const connection of connections) {
       if (connection.user !== user) continue;
       const wanted = new Set(channelsOf(user));
-      for (const channel of connection.channels) if (!wanted.has(channel)) send(connection, { push: { channel, unsubscribe: { code: 2000, reason: 'server unsubscribe' } } });
+      for (const channel of connection.channels)
+        if (!wanted.has(channel)) send(connection, { push: { channel, unsubscribe: { code: 2000, reason: 'server unsubscribe' } } });
       for (const channel of wanted) {
         if (connection.channels.has(channel)) continue;
         const { epoch, top } = world.log(channel);
@@ -33,7 +37,9 @@ export function serveRealtime(server, world, userOf) {
     const since = position.offset ?? 0;
     const missed = log.events.filter((p) => p.offset > since);
     const recovered = position.epoch === log.epoch && missed.length === log.top - since;
-    return recovered ? { ...base, offset: since, was_recovering: true, recovered, publications: missed } : { ...base, was_recovering: true };
+    return recovered
+      ? { ...base, offset: since, was_recovering: true, recovered, publications: missed }
+      : { ...base, was_recovering: true };
   };
 
   sockets.on('connection', (socket) => {

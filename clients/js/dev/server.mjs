@@ -9,11 +9,18 @@ import { buildDemo } from '../scripts/build.mjs';
 import { serveRealtime } from './realtime.mjs';
 import { CELEBRITY_UP, World } from './world.mjs';
 
-const { values: args } = parseArgs({ options: { follows: { type: 'string' }, port: { type: 'string', default: '5173' }, every: { type: 'string', default: '700' } } });
+const { values: args } = parseArgs({
+  options: { follows: { type: 'string' }, port: { type: 'string', default: '5173' }, every: { type: 'string', default: '700' } },
+});
 const every = Number(args.every);
 const world = new World(args.follows);
 const built = mkdtempSync(join(tmpdir(), 'fama-dev-'));
-const types = { html: 'text/html; charset=utf-8', js: 'text/javascript; charset=utf-8', css: 'text/css; charset=utf-8', svg: 'image/svg+xml' };
+const types = {
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  svg: 'image/svg+xml',
+};
 const CSP = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:";
 const replays = new Map();
 /** Failures asked for with `PUT /dev/fail/<n>`: the next n calls of the API are answered 503. */
@@ -30,12 +37,26 @@ const page = (all, query, json) => {
 const fail = (status, error, message) => ({ status, body: { error, message, details: null } });
 
 function demo(method, path, query, body) {
-  if (path === '/demo/config') return { body: { members: world.members.size, websocket: '/connection/websocket', celebrity_up: CELEBRITY_UP, post_every_ms: every } };
-  if (path === '/demo/token') return world.members.has(body.user) ? { body: { token: `dev.${body.user}`, expires_in: 600 } } : fail(404, 'not_found', 'no such member');
+  if (path === '/demo/config')
+    return { body: { members: world.members.size, websocket: '/connection/websocket', celebrity_up: CELEBRITY_UP, post_every_ms: every } };
+  if (path === '/demo/token')
+    return world.members.has(body.user)
+      ? { body: { token: `dev.${body.user}`, expires_in: 600 } }
+      : fail(404, 'not_found', 'no such member');
   if (path === '/demo/members') {
     const q = (query.get('q') ?? '').toLowerCase();
-    const found = [...world.members.values()].filter((m) => `${m.id} ${m.name}`.toLowerCase().includes(q)).sort((a, b) => b.followers.size - a.followers.size);
-    return { body: page(found, query, (m) => ({ id: m.id, name: m.name, followers: m.followers.size, following: m.following.size, delivery: world.mode(m.id) })) };
+    const found = [...world.members.values()]
+      .filter((m) => `${m.id} ${m.name}`.toLowerCase().includes(q))
+      .sort((a, b) => b.followers.size - a.followers.size);
+    return {
+      body: page(found, query, (m) => ({
+        id: m.id,
+        name: m.name,
+        followers: m.followers.size,
+        following: m.following.size,
+        delivery: world.mode(m.id),
+      })),
+    };
   }
   return null;
 }
@@ -44,13 +65,27 @@ function api(user, method, parts, query, body, key) {
   const [kind, id, sub, reaction] = parts;
   const mutual = { following: 'follow', mutes: 'mute', blocks: 'block' };
   if (kind === 'feed') return { body: page(world.feed(user), query, (p) => world.json(p, user)) };
-  if (kind === 'following' && !id) return { body: page([...world.member(user).following].map((x) => ({ id: x })), query, (x) => ({ user: x.id, since: new Date().toISOString() })) };
+  if (kind === 'following' && !id)
+    return {
+      body: page(
+        [...world.member(user).following].map((x) => ({ id: x })),
+        query,
+        (x) => ({ user: x.id, since: new Date().toISOString() }),
+      ),
+    };
   if (mutual[kind] && id) {
     world.relation(user, mutual[kind], id, method === 'PUT');
     return { status: 204 };
   }
   if (kind === 'users' && world.members.has(id)) {
-    if (sub === 'posts') return { body: page(world.posts.filter((p) => p.author === id), query, (p) => world.json(p, user)) };
+    if (sub === 'posts')
+      return {
+        body: page(
+          world.posts.filter((p) => p.author === id),
+          query,
+          (p) => world.json(p, user),
+        ),
+      };
     return { body: world.user(id, user) };
   }
   if (kind === 'posts' && method === 'POST') {
@@ -89,7 +124,9 @@ async function handle(request, response) {
       failures -= 1;
       answer = fail(503, 'unavailable', 'the store is not answering');
     } else {
-      answer = user ? api(user, request.method, parts, url.searchParams, body, request.headers['idempotency-key']) : fail(401, 'unauthorized', 'a token is needed');
+      answer = user
+        ? api(user, request.method, parts, url.searchParams, body, request.headers['idempotency-key'])
+        : fail(401, 'unauthorized', 'a token is needed');
     }
   }
   answer ??= fail(404, 'not_found', 'no such route');
@@ -104,5 +141,6 @@ const server = createServer((request, response) => {
   });
 });
 serveRealtime(server, world, userOf);
-if (every > 0) setInterval(() => world.post([...world.members.keys()][Math.floor(Math.random() * world.members.size)], world.saying()), every);
+if (every > 0)
+  setInterval(() => world.post([...world.members.keys()][Math.floor(Math.random() * world.members.size)], world.saying()), every);
 server.listen(Number(args.port), '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}`));

@@ -6,13 +6,25 @@ export const CELEBRITY_UP = 150;
 const KEPT_POSTS = 5_000;
 const KEPT_EVENTS = 300;
 
-const SUBJECTS = ['the appropriations bill', 'rural broadband', 'the harbour bridge', 'veterans’ care', 'school lunches', 'the water act', 'small firms', 'the night train', 'county fairs', 'open data'];
+const SUBJECTS = [
+  'the appropriations bill',
+  'rural broadband',
+  'the harbour bridge',
+  'veterans’ care',
+  'school lunches',
+  'the water act',
+  'small firms',
+  'the night train',
+  'county fairs',
+  'open data',
+];
 const SAYINGS = [
   (s) => `Glad to see ${s} move forward today. More to do, and we will do it together.`,
   (s) => `Town hall tonight at seven. Bring your questions about ${s}.`,
   (s) => `I have read all 412 pages on ${s}, so that you don’t have to. A short thread follows.`,
   (s) => `${s[0].toUpperCase()}${s.slice(1)}. That’s the post.`,
-  (s) => `Thank you to everyone who wrote to my office about ${s}. We answer every letter.\n\nSome of you asked for dates: the hearing is on the 14th, and the vote follows a week later.`,
+  (s) =>
+    `Thank you to everyone who wrote to my office about ${s}. We answer every letter.\n\nSome of you asked for dates: the hearing is on the 14th, and the vote follows a week later.`,
   (s) => `Proud of the team that worked on ${s} through the night.`,
 ];
 
@@ -21,11 +33,36 @@ const pick = (list) => list[Math.floor(Math.random() * list.length)];
 /** Edges from a file of `follower,followee` lines, or made up: few are followed by many. */
 function edges(file) {
   if (file) {
-    return readFileSync(file, 'utf8').trim().split('\n').slice(1).map((line) => line.trim().split(','));
+    return readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim().split(','));
   }
-  const names = ['Avery', 'Blake', 'Casey', 'Drew', 'Ellis', 'Frankie', 'Gray', 'Harper', 'Indigo', 'Jules', 'Kai', 'Lane', 'Morgan', 'Noor', 'Oakley'];
-  const ids = Array.from({ length: 300 }, (_, i) => `${i % 4 === 0 ? 'Sen' : 'Rep'}${names[i % names.length]}${String.fromCharCode(65 + (i % 26))}${i}`);
-  return ids.flatMap((a, i) => ids.filter((b, j) => a !== b && Math.random() < 0.55 / (1 + j / 12) + (Math.abs(i - j) < 4 ? 0.3 : 0)).map((b) => [a, b]));
+  const names = [
+    'Avery',
+    'Blake',
+    'Casey',
+    'Drew',
+    'Ellis',
+    'Frankie',
+    'Gray',
+    'Harper',
+    'Indigo',
+    'Jules',
+    'Kai',
+    'Lane',
+    'Morgan',
+    'Noor',
+    'Oakley',
+  ];
+  const ids = Array.from(
+    { length: 300 },
+    (_, i) => `${i % 4 === 0 ? 'Sen' : 'Rep'}${names[i % names.length]}${String.fromCharCode(65 + (i % 26))}${i}`,
+  );
+  return ids.flatMap((a, i) =>
+    ids.filter((b, j) => a !== b && Math.random() < 0.55 / (1 + j / 12) + (Math.abs(i - j) < 4 ? 0.3 : 0)).map((b) => [a, b]),
+  );
 }
 
 export class World {
@@ -70,8 +107,21 @@ export class World {
     this.#lastId = minted > this.#lastId ? minted : this.#lastId + 1n;
     const time = new Date(at).toISOString();
     const post = {
-      id: String(this.#lastId), author, kind: 'post', text, data: null, reply_to: null, repost_of: null, mentions: [], visibility: 'public',
-      attachments: [], created_at: time, updated_at: time, rev: 1, delivery: this.mode(author), likes: new Set(),
+      id: String(this.#lastId),
+      author,
+      kind: 'post',
+      text,
+      data: null,
+      reply_to: null,
+      repost_of: null,
+      mentions: [],
+      visibility: 'public',
+      attachments: [],
+      created_at: time,
+      updated_at: time,
+      rev: 1,
+      delivery: this.mode(author),
+      likes: new Set(),
     };
     if (silent) for (let i = 0; i < Math.random() * 5; i += 1) post.likes.add(pick([...this.members.keys()]));
     this.posts.unshift(post);
@@ -90,21 +140,34 @@ export class World {
 
   json(post, viewer) {
     const { likes, ...rest } = post;
-    return { ...rest, reactions: likes.size ? { like: likes.size } : {}, ...(viewer && { viewer: { reactions: likes.has(viewer) ? ['like'] : [] } }) };
+    return {
+      ...rest,
+      reactions: likes.size ? { like: likes.size } : {},
+      ...(viewer && { viewer: { reactions: likes.has(viewer) ? ['like'] : [] } }),
+    };
   }
 
   user(id, viewer) {
     const m = this.members.get(id);
     const v = this.member(viewer);
     return {
-      id, name: m.name, avatar_url: null, data: null, followers: m.followers.size, following: m.following.size, posts: m.posts, delivery: this.mode(id),
+      id,
+      name: m.name,
+      avatar_url: null,
+      data: null,
+      followers: m.followers.size,
+      following: m.following.size,
+      posts: m.posts,
+      delivery: this.mode(id),
       viewer: { following: v.following.has(id), followed_by: m.following.has(viewer), blocked: v.blocked.has(id), muted: v.muted.has(id) },
     };
   }
 
   feed(viewer) {
     const v = this.member(viewer);
-    return this.posts.filter((p) => p.author === viewer || (v.following.has(p.author) && !v.muted.has(p.author) && !v.blocked.has(p.author)));
+    return this.posts.filter(
+      (p) => p.author === viewer || (v.following.has(p.author) && !v.muted.has(p.author) && !v.blocked.has(p.author)),
+    );
   }
 
   relation(viewer, kind, other, active) {
@@ -120,7 +183,9 @@ export class World {
 
   #deliver(post, event) {
     if (post.delivery === 'pull') this.publish(`author:${post.author}`, event);
-    else for (const follower of this.member(post.author).followers) if (!this.member(follower).muted.has(post.author)) this.publish(`user:#${follower}`, event);
+    else
+      for (const follower of this.member(post.author).followers)
+        if (!this.member(follower).muted.has(post.author)) this.publish(`user:#${follower}`, event);
     this.publish(`user:#${post.author}`, event);
   }
 

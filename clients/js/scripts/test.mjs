@@ -23,5 +23,9 @@ await build({
   logLevel: 'warning',
 });
 const files = tests.map((name) => join(out, name.replace(/\.ts$/, '.mjs')));
-const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-timeout=20000', '--test-force-exit', ...process.argv.slice(2), ...files], { stdio: 'inherit' });
+const run = spawnSync(
+  process.execPath,
+  ['--enable-source-maps', '--test', '--test-timeout=20000', '--test-force-exit', ...process.argv.slice(2), ...files],
+  { stdio: 'inherit' },
+);
 process.exitCode = run.status ?? 1;

@@ -40,9 +40,16 @@ test('errors are typed: the server’s body, another body, no answer, no server'
     }
   });
   const http = new Http({ url, timeoutMs: 200 });
-  const caught = (path: string) => http.call('GET', path).then(() => assert.fail('it should fail'), (error: FamaError) => error);
+  const caught = (path: string) =>
+    http.call('GET', path).then(
+      () => assert.fail('it should fail'),
+      (error: FamaError) => error,
+    );
   const limited = await caught('/limited');
-  assert.deepEqual([limited.code, limited.status, limited.retryAfterMs, limited.requestId, limited.retryable], ['rate_limited', 429, 7_000, 'r1', true]);
+  assert.deepEqual(
+    [limited.code, limited.status, limited.retryAfterMs, limited.requestId, limited.retryable],
+    ['rate_limited', 429, 7_000, 'r1', true],
+  );
   assert.deepEqual(limited.details, { limit: 100 });
   assert.equal((await caught('/proxy')).code, 'unavailable');
   assert.equal((await caught('/silence')).code, 'client_timeout');
@@ -100,8 +107,23 @@ test('what was missed is recovered, counted, and in the feed once', async () => 
         attempt === 1
           ? { 'user:#me': { ...positioned, offset: 5 }, 'author:star': { ...positioned, offset: 2 } }
           : {
-              'user:#me': { ...positioned, offset: (subs?.['user:#me'] as { offset: number }).offset, was_recovering: true, recovered: true, publications: [{ offset: 7, data: created('71') }, { offset: 8, data: { type: 'void' } }] },
-              'author:star': { ...positioned, offset: 2, was_recovering: true, recovered: true, publications: [{ offset: 3, data: created('72') }] },
+              'user:#me': {
+                ...positioned,
+                offset: (subs?.['user:#me'] as { offset: number }).offset,
+                was_recovering: true,
+                recovered: true,
+                publications: [
+                  { offset: 7, data: created('71') },
+                  { offset: 8, data: { type: 'void' } },
+                ],
+              },
+              'author:star': {
+                ...positioned,
+                offset: 2,
+                was_recovering: true,
+                recovered: true,
+                publications: [{ offset: 3, data: created('72') }],
+              },
             },
     },
   }));
@@ -115,8 +137,16 @@ test('what was missed is recovered, counted, and in the feed once', async () => 
   const { recovery } = await until((state) => state.recovery !== null);
   assert.deepEqual([recovery?.events, recovery?.posts, recovery?.complete], [2, 2, true], 'a void entry is not an event');
   assert.deepEqual(
-    client.feed.value.items.map(({ post: { id }, arrival }) => [id, arrival.kind === 'live' && arrival.route, arrival.kind === 'live' && arrival.recovered]),
-    [['72', 'pulled', true], ['71', 'pushed', true], ['70', 'pushed', false]],
+    client.feed.value.items.map(({ post: { id }, arrival }) => [
+      id,
+      arrival.kind === 'live' && arrival.route,
+      arrival.kind === 'live' && arrival.recovered,
+    ]),
+    [
+      ['72', 'pulled', true],
+      ['71', 'pushed', true],
+      ['70', 'pushed', false],
+    ],
   );
   await new Promise((resolve) => setTimeout(resolve, 50));
   assert.equal(pages(), 1, 'nothing was lost, so nothing is loaded again');
@@ -125,7 +155,11 @@ test('what was missed is recovered, counted, and in the feed once', async () => 
 
 test('what can’t be recovered is loaded again', async () => {
   const { client, sockets, until, pages } = await realtime((_subs, attempt) => ({
-    connect: { client: `c${attempt}`, version: 'test', subs: { 'user:#me': { ...positioned, offset: 5, ...(attempt > 1 && { was_recovering: true, recovered: false }) } } },
+    connect: {
+      client: `c${attempt}`,
+      version: 'test',
+      subs: { 'user:#me': { ...positioned, offset: 5, ...(attempt > 1 && { was_recovering: true, recovered: false }) } },
+    },
   }));
   client.connect();
   await until((state) => state.status === 'connected');
@@ -157,7 +191,9 @@ test('a refusal by the app ends the connection, with its reason', async () => {
     transport: { websocket: WebSocket },
   });
   client.connect();
-  const state = await new Promise<ConnectionState>((resolve) => client.connection.subscribe((s) => s.status === 'disconnected' && s.code === 1 && resolve(s)));
+  const state = await new Promise<ConnectionState>((resolve) =>
+    client.connection.subscribe((s) => s.status === 'disconnected' && s.code === 1 && resolve(s)),
+  );
   assert.match(state.reason, /unauthorized/);
   client.close();
 });

@@ -93,4 +93,3 @@ async function run(seed: number): Promise<void> {
 async function settle1(): Promise<void> {
   for (let i = 0; i < 12; i += 1) await Promise.resolve();
 }
-

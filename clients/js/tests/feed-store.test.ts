@@ -30,7 +30,8 @@ function setUp(answers: Answers = {}, options: { maxItems?: number; maxWaiting?:
   return { server, scheduler, feed };
 }
 
-const unavailable = (retryAfterMs: number | null = null) => new FamaError({ code: 'unavailable', message: 'busy', status: 503, retryAfterMs });
+const unavailable = (retryAfterMs: number | null = null) =>
+  new FamaError({ code: 'unavailable', message: 'busy', status: 503, retryAfterMs });
 
 test('live posts are merged with pages by id, and keep how they came first', async () => {
   const { server, feed } = setUp();
@@ -50,7 +51,9 @@ test('live posts are merged with pages by id, and keep how they came first', asy
 });
 
 test('posts wait while held, and one’s own do not', async () => {
-  const { server, feed } = setUp({ createPost: (draft) => Promise.resolve(post('9007199254740999000', { author: 'me', text: draft.text ?? null })) });
+  const { server, feed } = setUp({
+    createPost: (draft) => Promise.resolve(post('9007199254740999000', { author: 'me', text: draft.text ?? null })),
+  });
   server.publish('ada');
   await feed.load();
   feed.hold(true);
@@ -94,7 +97,10 @@ test('live posts beyond the bound of items start the feed again from its first p
 });
 
 test('feed.reset reloads after up to 30 s, and after up to 1 s when the user is looking', async () => {
-  for (const [attentive, wait] of [[false, 15_000], [true, 500]] as const) {
+  for (const [attentive, wait] of [
+    [false, 15_000],
+    [true, 500],
+  ] as const) {
     const { server, scheduler, feed } = setUp({}, { attentive: () => attentive });
     await feed.load();
     server.publish('ada');
@@ -117,7 +123,10 @@ test('an unfollowed author leaves the feed at once, also in a page on its way, a
   const loading = feed.load();
   feed.apply({ type: 'relation.changed', kind: 'follow', user: 'ada', active: false }, live());
   await loading;
-  assert.deepEqual(feed.value.items.map((item) => item.post.author), ['bob']);
+  assert.deepEqual(
+    feed.value.items.map((item) => item.post.author),
+    ['bob'],
+  );
   feed.apply({ type: 'post.created', post: server.publish('ada') }, live());
   assert.equal(feed.value.items.length, 1, 'an event that was on its way');
 

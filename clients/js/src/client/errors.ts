@@ -28,7 +28,16 @@ interface Init {
   cause?: unknown;
 }
 
-const RETRYABLE = new Set<string>(['timeout', 'conflict', 'rate_limited', 'internal', 'unavailable', 'upstream_timeout', 'network', 'client_timeout']);
+const RETRYABLE = new Set<string>([
+  'timeout',
+  'conflict',
+  'rate_limited',
+  'internal',
+  'unavailable',
+  'upstream_timeout',
+  'network',
+  'client_timeout',
+]);
 
 /** Every failure of a call to the server. */
 export class FamaError extends Error {

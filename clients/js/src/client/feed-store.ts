@@ -73,7 +73,11 @@ export class FeedStore extends Observable<FeedState> {
     this.#maxWaiting = options.maxWaiting ?? 500;
     this.#attentive = options.attentive ?? (() => false);
     this.#scheduler = options.scheduler ?? systemScheduler;
-    this.#outgoing = new Outgoing(api, (post) => this.#add(post, { kind: 'own' }, false), () => this.#emit());
+    this.#outgoing = new Outgoing(
+      api,
+      (post) => this.#add(post, { kind: 'own' }, false),
+      () => this.#emit(),
+    );
     this.#reactions = new Reactions(api, (id, kind, on) => this.patch(id, (post) => withReaction(post, kind, on)));
     this.#reload = new Soonest(this.#scheduler, () => void this.load());
   }

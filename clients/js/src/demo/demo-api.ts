@@ -23,7 +23,10 @@ export function loadConfig(): Promise<DemoConfig> {
   return http.call('GET', '/demo/config');
 }
 
-export function findMembers(query: { q?: string; limit?: number; cursor?: string | undefined }, signal?: AbortSignal): Promise<Page<Member>> {
+export function findMembers(
+  query: { q?: string; limit?: number; cursor?: string | undefined },
+  signal?: AbortSignal,
+): Promise<Page<Member>> {
   return http.call('GET', '/demo/members', { query, ...(signal && { signal }) });
 }
 

@@ -34,7 +34,17 @@ function useAuthor(session: Session, id: string) {
   return { ...loaded, reload: () => setRound((n) => n + 1) };
 }
 
-export function AuthorDialog({ session, id, threshold, onClose }: { session: Session; id: string; threshold: number; onClose: () => void }) {
+export function AuthorDialog({
+  session,
+  id,
+  threshold,
+  onClose,
+}: {
+  session: Session;
+  id: string;
+  threshold: number;
+  onClose: () => void;
+}) {
   const { user, posts, error, reload } = useAuthor(session, id);
   const name = nameOf(id);
   return (
@@ -58,7 +68,11 @@ export function AuthorDialog({ session, id, threshold, onClose }: { session: Ses
         </div>
       )}
       <Figures user={user} />
-      {id === session.user ? <p class="sub">This is you.</p> : <Relations session={session} user={user} name={name} onChanged={reload} onClose={onClose} />}
+      {id === session.user ? (
+        <p class="sub">This is you.</p>
+      ) : (
+        <Relations session={session} user={user} name={name} onChanged={reload} onClose={onClose} />
+      )}
       <Mode user={user} fallback={directory.value.get(id)?.delivery} threshold={threshold} />
       <Latest posts={posts} />
     </Dialog>

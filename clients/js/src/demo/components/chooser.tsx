@@ -17,8 +17,8 @@ export function Chooser({ config }: { config: DemoConfig }) {
       <section class="pitch" aria-labelledby="pitch-title">
         <h1 id="pitch-title">Read a live feed from the inside</h1>
         <p class="lead">
-          These are {count(config.members)} members of the United States Congress, and they follow each other as they did on
-          Twitter. Become one of them: read their feed as it happens, post as them, and see how every post reached you.
+          These are {count(config.members)} members of the United States Congress, and they follow each other as they did on Twitter. Become
+          one of them: read their feed as it happens, post as them, and see how every post reached you.
         </p>
         <dl class="figures">
           <div>
@@ -35,8 +35,8 @@ export function Chooser({ config }: { config: DemoConfig }) {
           </div>
         </dl>
         <p class="small-print">
-          Posts of celebrities are <span class="mode mode-pull">pulled</span>: stored once, and merged in when a feed is read. All
-          others are <span class="mode mode-push">pushed</span> into every follower’s feed as they are published.
+          Posts of celebrities are <span class="mode mode-pull">pulled</span>: stored once, and merged in when a feed is read. All others
+          are <span class="mode mode-push">pushed</span> into every follower’s feed as they are published.
         </p>
         <p class="small-print">The follow graph is real. The posts are not: the demo makes them up, and nobody wrote them.</p>
       </section>

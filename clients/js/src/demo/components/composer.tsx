@@ -59,7 +59,11 @@ export function Composer({ session, name, onPublished }: { session: Session; nam
             {length.toLocaleString('en')} / {MAX_CHARACTERS.toLocaleString('en')}
           </span>
           <span class="visually-hidden" role="status">
-            {over ? `${length - MAX_CHARACTERS} characters too many` : length > MAX_CHARACTERS - NEAR ? 'Near the limit of 5,000 characters' : ''}
+            {over
+              ? `${length - MAX_CHARACTERS} characters too many`
+              : length > MAX_CHARACTERS - NEAR
+                ? 'Near the limit of 5,000 characters'
+                : ''}
           </span>
           <span class="shortcut" aria-hidden="true">
             <kbd>{isMac ? '⌘' : 'Ctrl'}</kbd> <kbd>Enter</kbd>

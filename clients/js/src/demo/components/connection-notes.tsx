@@ -29,7 +29,13 @@ export function ConnectionNotes({ session }: { session: Session }) {
   }
   if (recovery && recovery !== dismissed) {
     return (
-      <div class={recovery.complete ? 'note good' : 'note warn'} role="status" data-testid="recovered-note" data-events={recovery.events} data-complete={recovery.complete}>
+      <div
+        class={recovery.complete ? 'note good' : 'note warn'}
+        role="status"
+        data-testid="recovered-note"
+        data-events={recovery.events}
+        data-complete={recovery.complete}
+      >
         {recovery.complete ? <CheckIcon /> : <AlertIcon />}
         <span>{recoveryText(recovery)}</span>
         <button type="button" class="icon-button small" aria-label="Dismiss" onClick={() => setDismissed(recovery)}>

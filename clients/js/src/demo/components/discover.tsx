@@ -29,7 +29,9 @@ export function Discover({ session, onAuthor, onFind }: { session: Session; onAu
                 </button>
                 <span class="sub">{plural(member.followers, 'follower')}</span>
               </span>
-              {following && <FollowToggle session={session} user={member.id} name={member.name} following={following.has(member.id)} listed />}
+              {following && (
+                <FollowToggle session={session} user={member.id} name={member.name} following={following.has(member.id)} listed />
+              )}
             </li>
           ))}
         </ul>

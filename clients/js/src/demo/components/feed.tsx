@@ -51,7 +51,16 @@ export function Feed({ session, name, onAuthor, onFind }: Props) {
       <FeedHead session={session} onFind={onFind} />
       <NewPosts waiting={state.waiting} stale={state.stale} onReveal={reveal} />
       {state.error && state.status === 'ready' && state.more !== 'error' && <StaleNote state={state} onRetry={() => void feed.load()} />}
-      <div class="card posts" role="feed" aria-label="Posts" aria-busy={state.status === 'loading'} ref={list} data-testid="feed" data-status={state.status} onKeyDown={onFeedKey}>
+      <div
+        class="card posts"
+        role="feed"
+        aria-label="Posts"
+        aria-busy={state.status === 'loading'}
+        ref={list}
+        data-testid="feed"
+        data-status={state.status}
+        onKeyDown={onFeedKey}
+      >
         {state.pending.map((pending) => (
           <PendingCard key={pending.key} pending={pending} session={session} name={name} />
         ))}
@@ -200,7 +209,12 @@ function EndText({ state, session }: { state: FeedState; session: Session }) {
       </div>
     );
   }
-  if (state.status === 'loading') return <p class="visually-hidden" role="status">Loading the feed</p>;
+  if (state.status === 'loading')
+    return (
+      <p class="visually-hidden" role="status">
+        Loading the feed
+      </p>
+    );
   switch (state.more) {
     case 'loading':
       return <p role="status">Loading older posts…</p>;
@@ -214,7 +228,9 @@ function EndText({ state, session }: { state: FeedState; session: Session }) {
     case 'stalled':
       return (
         <div role="alert">
-          <p>{state.more === 'stalled' ? 'Part of the feed is slow to answer.' : `Older posts could not be loaded. ${explain(state.error)}`}</p>
+          <p>
+            {state.more === 'stalled' ? 'Part of the feed is slow to answer.' : `Older posts could not be loaded. ${explain(state.error)}`}
+          </p>
           <button type="button" class="button small" onClick={() => void feed.loadMore()}>
             Try again
           </button>

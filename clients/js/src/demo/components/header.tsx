@@ -15,7 +15,13 @@ export function Header({ session }: { session: Session | null }) {
         </a>
         <div class="topbar-tools">
           {session && <Connection session={session} />}
-          <button type="button" class="icon-button" onClick={nextTheme} aria-label={`Theme: ${THEME_NAMES[theme.value]}. Change`} title={`Theme: ${THEME_NAMES[theme.value]}`}>
+          <button
+            type="button"
+            class="icon-button"
+            onClick={nextTheme}
+            aria-label={`Theme: ${THEME_NAMES[theme.value]}. Change`}
+            title={`Theme: ${THEME_NAMES[theme.value]}`}
+          >
             {theme.value === 'auto' ? <HalfIcon /> : theme.value === 'light' ? <SunIcon /> : <MoonIcon />}
           </button>
         </div>

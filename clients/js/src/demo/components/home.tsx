@@ -64,7 +64,9 @@ export function Home({ session, config }: { session: Session; config: DemoConfig
           </p>
         </footer>
       </aside>
-      {panel?.name === 'author' && <AuthorDialog key={panel.id} session={session} id={panel.id} threshold={config.celebrity_up} onClose={onClose} />}
+      {panel?.name === 'author' && (
+        <AuthorDialog key={panel.id} session={session} id={panel.id} threshold={config.celebrity_up} onClose={onClose} />
+      )}
       {panel?.name === 'find' && <FindDialog session={session} onAuthor={onAuthor} onClose={onClose} />}
     </div>
   );

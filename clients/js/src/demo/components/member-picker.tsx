@@ -137,12 +137,29 @@ export function MemberPicker({ label, except, onPick }: Props) {
           <Option key={member.id} id={optionId(index)} index={index} member={member} active={index === chosen} onPick={onPick} />
         ))}
       </ul>
-      <PickerFooter found={found} empty={members.length === 0} query={query} retry={() => void load(found.members.length > 0 ? found.cursor : null)} />
+      <PickerFooter
+        found={found}
+        empty={members.length === 0}
+        query={query}
+        retry={() => void load(found.members.length > 0 ? found.cursor : null)}
+      />
     </div>
   );
 }
 
-function Option({ id, index, member, active, onPick }: { id: string; index: number; member: Member; active: boolean; onPick: (member: Member) => void }) {
+function Option({
+  id,
+  index,
+  member,
+  active,
+  onPick,
+}: {
+  id: string;
+  index: number;
+  member: Member;
+  active: boolean;
+  onPick: (member: Member) => void;
+}) {
   return (
     <li
       id={id}
@@ -188,7 +205,16 @@ function PickerFooter({ found, empty, query, retry }: { found: Found; empty: boo
       </div>
     );
   }
-  const text = found.state === 'loading' ? (empty ? 'Loading members…' : '') : empty ? (query.trim() === '' ? 'There are no members.' : `Nobody matches “${query.trim()}”.`) : '';
+  const text =
+    found.state === 'loading'
+      ? empty
+        ? 'Loading members…'
+        : ''
+      : empty
+        ? query.trim() === ''
+          ? 'There are no members.'
+          : `Nobody matches “${query.trim()}”.`
+        : '';
   return (
     <div class={text === '' ? 'picker-note visually-hidden' : 'picker-note'} role="status">
       {text === '' ? `${count(found.members.length)}${found.cursor === null ? '' : ' or more'} members listed` : text}

@@ -24,17 +24,38 @@ export function badgeOf(arrival: Arrival, delivery: Post['delivery']): Badge {
   if (arrival.kind === 'live') {
     const how = arrival.route === 'pushed' ? 'on your own channel' : 'on the channel that all followers of this author share';
     if (arrival.recovered) {
-      return { arrival: 'recovered', route: arrival.route, text: 'recovered', title: `${arrival.route === 'pushed' ? 'Pushed' : 'Pulled'}: missed while the connection was down, then replayed ${how}` };
+      return {
+        arrival: 'recovered',
+        route: arrival.route,
+        text: 'recovered',
+        title: `${arrival.route === 'pushed' ? 'Pushed' : 'Pulled'}: missed while the connection was down, then replayed ${how}`,
+      };
     }
     const time = duration(arrival.latencyMs);
-    return { arrival: arrival.route, route: arrival.route, text: `${arrival.route} · ${time}`, title: `Came live ${how}, ${time} after it was published` };
+    return {
+      arrival: arrival.route,
+      route: arrival.route,
+      text: `${arrival.route} · ${time}`,
+      title: `Came live ${how}, ${time} after it was published`,
+    };
   }
-  if (arrival.kind === 'own') return { arrival: 'own', route: 'none', text: 'published', title: 'Acknowledged by the server: it is on disk' };
+  if (arrival.kind === 'own')
+    return { arrival: 'own', route: 'none', text: 'published', title: 'Acknowledged by the server: it is on disk' };
   switch (delivery) {
     case 'push':
-      return { arrival: 'page', route: 'pushed', text: 'from feed', title: 'Loaded with a page: it was pushed into your feed when it was published' };
+      return {
+        arrival: 'page',
+        route: 'pushed',
+        text: 'from feed',
+        title: 'Loaded with a page: it was pushed into your feed when it was published',
+      };
     case 'pull':
-      return { arrival: 'page', route: 'pulled', text: 'merged', title: 'Loaded with a page: merged in from the author’s own posts when you read' };
+      return {
+        arrival: 'page',
+        route: 'pulled',
+        text: 'merged',
+        title: 'Loaded with a page: merged in from the author’s own posts when you read',
+      };
     default:
       return { arrival: 'page', route: 'none', text: 'loaded', title: 'Loaded with a page of the feed' };
   }
@@ -73,7 +94,9 @@ export const PostCard = memo(function PostCard({ item, session, onAuthor, onDele
             {name}
           </button>
           <span class="sub handle">@{post.author}</span>
-          <span class="dot-sep" aria-hidden="true">·</span>
+          <span class="dot-sep" aria-hidden="true">
+            ·
+          </span>
           <Time id={`time-${post.id}`} iso={post.created_at} />
           <span class={`badge route-${badge.route}`} title={badge.title} data-testid="post-badge">
             {badge.text}
@@ -147,7 +170,14 @@ function DeleteAction({ post, session, onDeleted }: { post: Post; session: Sessi
   };
   return (
     <span class="confirm" role="group" aria-label="Delete this post?">
-      <button type="button" class="button small danger" ref={focusOnce} aria-disabled={step === 'busy'} data-testid="delete-confirm" onClick={() => step === 'asking' && void remove()}>
+      <button
+        type="button"
+        class="button small danger"
+        ref={focusOnce}
+        aria-disabled={step === 'busy'}
+        data-testid="delete-confirm"
+        onClick={() => step === 'asking' && void remove()}
+      >
         {step === 'busy' ? 'Deleting…' : 'Delete'}
       </button>
       <button type="button" class="button small" onClick={() => setStep('idle')}>
@@ -160,10 +190,25 @@ function DeleteAction({ post, session, onDeleted }: { post: Post; session: Sessi
 const focusOnce = (element: HTMLElement | null) => element?.focus();
 
 /** A post of one's own that the server has not acknowledged. */
-export function PendingCard({ pending, session, name, onEdit }: { pending: PendingPost; session: Session; name: string; onEdit?: () => void }) {
+export function PendingCard({
+  pending,
+  session,
+  name,
+  onEdit,
+}: {
+  pending: PendingPost;
+  session: Session;
+  name: string;
+  onEdit?: () => void;
+}) {
   const failed = pending.status === 'failed';
   return (
-    <article class={failed ? 'post pending failed' : 'post pending'} aria-label={failed ? 'Your post was not published' : 'Your post is being published'} data-testid="pending-post" data-status={pending.status}>
+    <article
+      class={failed ? 'post pending failed' : 'post pending'}
+      aria-label={failed ? 'Your post was not published' : 'Your post is being published'}
+      data-testid="pending-post"
+      data-status={pending.status}
+    >
       <Avatar id={session.user} name={name} size={44} />
       <div class="post-main">
         <header class="post-head">
@@ -178,7 +223,12 @@ export function PendingCard({ pending, session, name, onEdit }: { pending: Pendi
               <AlertIcon /> Not published. {explain(pending.error)}
             </span>
             <span class="failure-actions">
-              <button type="button" class="button small primary" data-testid="pending-retry" onClick={() => void session.client.feed.retry(pending.key)}>
+              <button
+                type="button"
+                class="button small primary"
+                data-testid="pending-retry"
+                onClick={() => void session.client.feed.retry(pending.key)}
+              >
                 Try again
               </button>
               <button

@@ -43,7 +43,12 @@ export function DeliveryCard({ session, threshold }: { session: Session; thresho
   return (
     <section class="card delivery" aria-labelledby="delivery-title">
       <h2 id="delivery-title">How posts reach you</h2>
-      <RouteRow label="Pushed" route="pushed" stats={pushed} text={`from authors below ${count(threshold)} followers, each into your own feed`} />
+      <RouteRow
+        label="Pushed"
+        route="pushed"
+        stats={pushed}
+        text={`from authors below ${count(threshold)} followers, each into your own feed`}
+      />
       <RouteRow label="Pulled" route="pulled" stats={pulled} text="from the rest, on a channel that all their followers share" />
     </section>
   );
