@@ -10,7 +10,11 @@
 //!
 //! A batch is `Start` (tag 1, items u32, sequence u64), items (tag 2, type u8, compression u8, keyspace u64, key length
 //! u16, value length u32, stored length u32, key, value; or tag 4, keyspace u64), `End` (tag 3, XXH3 of the items u64,
-//! `FJL\x03`); all little-endian. Files are made longer beforehand, with zeros.
+//! `FJL\x03`); all little-endian. Files are made longer beforehand, with zeros. The checksum leaves out the sequence
+//! number, but it grows from batch to batch, and not by much.
+
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
@@ -25,6 +29,8 @@ const TRAILER: &[u8; 4] = b"FJL\x03";
 const SECTOR: u64 = 512;
 /// A value is at most so long in what this store writes; a longer length is damage.
 const VALUE_MAX: usize = 16 << 20;
+/// Sequence numbers of one batch and the next differ by less: only batches and table writes take one.
+const SEQUENCE_GAP_MAX: u64 = 1 << 20;
 /// How many torn tails are kept for a look; older ones go.
 const COPIES_KEPT: usize = 8;
 
@@ -126,21 +132,21 @@ fn damaged(path: &Path, offset: u64, only_last: bool) -> StorageError {
 /// Reads a journal to its end.
 pub(super) fn scan(path: &Path) -> std::io::Result<Scan> {
     let mut reader = Counted { inner: BufReader::with_capacity(256 << 10, File::open(path)?), at: 0 };
-    let mut batches = Vec::new();
-    let mut good_end = 0;
+    let mut batches: Vec<(u64, u64)> = Vec::new();
     loop {
         match read_batch(&mut reader) {
-            Ok(sequence) => {
-                good_end = reader.at;
-                batches.push((good_end, sequence));
-            }
+            Ok(sequence) if follows(batches.last(), sequence) => batches.push((reader.at, sequence)),
             Err(Fault::Io(error)) => return Err(error),
-            Err(Fault::Short | Fault::Wrong) => break,
+            Ok(_) | Err(Fault::Short | Fault::Wrong) => break,
         }
     }
-    let last_sequence = batches.last().map(|(_, sequence)| *sequence);
-    let end = diagnose(path, good_end, last_sequence)?;
+    let end = diagnose(path, batches.last())?;
     Ok(Scan { batches, end })
+}
+
+/// Whether a sequence number can be that of the batch after `last`.
+fn follows(last: Option<&(u64, u64)>, sequence: u64) -> bool {
+    last.is_none_or(|(_, last)| sequence > *last && sequence - last < SEQUENCE_GAP_MAX)
 }
 
 /// Why a batch can't be read.
@@ -233,7 +239,8 @@ fn read_item<R: Read>(
 }
 
 /// What follows the good data.
-fn diagnose(path: &Path, good_end: u64, last_sequence: Option<u64>) -> std::io::Result<End> {
+fn diagnose(path: &Path, last: Option<&(u64, u64)>) -> std::io::Result<End> {
+    let good_end = last.map_or(0, |(end, _)| *end);
     let mut file = File::open(path)?;
     let end = end_of_data(&mut file, good_end)?;
     if end <= good_end {
@@ -242,7 +249,7 @@ fn diagnose(path: &Path, good_end: u64, last_sequence: Option<u64>) -> std::io::
     file.seek(SeekFrom::Start(good_end))?;
     let mut rest = Vec::new();
     file.take(end - good_end).read_to_end(&mut rest)?;
-    if has_batch_behind(&rest, last_sequence) {
+    if has_batch(&rest) {
         return Ok(End::DamagedMiddle);
     }
     let ends_early = matches!(read_batch(&mut Counted { inner: rest.as_slice(), at: 0 }), Err(Fault::Short))
@@ -268,12 +275,12 @@ fn end_of_data(file: &mut File, from: u64) -> std::io::Result<u64> {
     }
 }
 
-/// Whether a whole, good, later batch lies anywhere behind the first byte.
-fn has_batch_behind(rest: &[u8], last_sequence: Option<u64>) -> bool {
-    (1..rest.len()).filter(|start| rest.get(*start) == Some(&1)).any(|start| {
+/// Whether a whole, good batch lies anywhere in what follows the good data. At its very beginning, it is one whose
+/// sequence number does not fit: that, or the one before it, is damaged.
+fn has_batch(rest: &[u8]) -> bool {
+    (0..rest.len()).filter(|start| rest.get(*start) == Some(&1)).any(|start| {
         let inner = rest.get(start..).unwrap_or_default();
-        read_batch(&mut Counted { inner, at: 0 })
-            .is_ok_and(|sequence| last_sequence.is_none_or(|last| sequence > last))
+        read_batch(&mut Counted { inner, at: 0 }).is_ok()
     })
 }
 
