@@ -1,0 +1,20 @@
+//! The program from outside: each test starts the real binary and talks to it as an app would.
+
+mod auth;
+mod errors;
+mod feed;
+mod follow;
+mod idempotency;
+mod import;
+mod limits;
+mod namespaces;
+mod operations;
+mod pages;
+mod posts;
+mod realtime;
+mod relations;
+
+use std::time::Duration;
+
+/// Longer than anything live may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(5);
