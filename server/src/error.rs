@@ -165,6 +165,18 @@ impl ApiError {
         self.status
     }
 
+    /// Message and faulty fields, for people at a terminal.
+    pub fn explain(&self) -> String {
+        match self.details.get("fields").and_then(Value::as_object) {
+            Some(fields) => {
+                let fields =
+                    fields.iter().map(|(field, why)| format!("{field} {}", why.as_str().unwrap_or_default()));
+                fields.collect::<Vec<_>>().join("; ")
+            }
+            None => self.message.clone().into_owned(),
+        }
+    }
+
     /// Whether the same request may work later, nothing having been written now.
     pub fn is_worth_repeating(&self) -> bool {
         self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS

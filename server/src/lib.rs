@@ -2,12 +2,25 @@
 //!
 //! This is the one crate that knows the time, randomness and the network; everything below takes them as arguments.
 
+pub mod admin;
+pub mod api;
 pub mod auth;
+pub mod backends;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod error;
+pub mod health;
+mod http_server;
 pub mod ids;
+pub mod import;
 pub mod json;
 pub mod net;
 pub mod ratelimit;
 pub mod role;
+pub mod server;
+pub mod supervisor;
+pub mod telemetry;
+
+pub use server::{Server, run};

@@ -1,5 +1,13 @@
-//! The program.
-use std::io::Write;
-fn main() {
-    let _ = write!(std::io::stdout(), "{}", fama_server::config::print_defaults());
+//! The program: reads the command line; everything else is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use fama_server::cli::{self, Cli};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main(Cli::parse())
 }

@@ -112,6 +112,8 @@ section! {
     pub struct Feed {
         /// Posts kept ready in each feed. Older ones are read from the authors' own rows.
         hot_cap: usize = 300,
+        /// Feeds kept in memory; one takes up to 12 bytes for each post in it. At the bound, readers pull.
+        cached_feeds: usize = 200_000,
         /// Days for which posts show up in feeds.
         retention_days: u64 = 365,
     }

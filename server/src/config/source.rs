@@ -49,7 +49,7 @@ where
         environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
     environment.sort();
     for (name, value) in environment {
-        overlay(&mut values, &name, value)?;
+        overlay(&mut values, &name, &value)?;
     }
     build(values)
 }
@@ -100,7 +100,7 @@ fn from_file(
 }
 
 /// Sets what `FAMA_<SECTION>__<KEY>` says.
-fn overlay(values: &mut Table, name: &str, text: String) -> Result<()> {
+fn overlay(values: &mut Table, name: &str, text: &str) -> Result<()> {
     let lower = name[PREFIX.len()..].to_ascii_lowercase();
     let Some((section, key)) = lower.split_once("__") else {
         // Not ours, unless it looks like one of ours with a single underscore.
@@ -120,9 +120,9 @@ fn overlay(values: &mut Table, name: &str, text: String) -> Result<()> {
     let path = format!("{section}.{key}");
     let Some(fields) = find_section(section) else { return Err(unknown(&path, &origin)) };
     let (field, value) = if let Some(field) = fields.iter().find(|f| f.key == key) {
-        (field, from_text(&path, field.kind, &text, &origin)?)
+        (field, from_text(&path, field.kind, text, &origin)?)
     } else if let Some(field) = secret_file(fields, key) {
-        (field, read_secret(&path, Path::new(&text))?)
+        (field, read_secret(&path, Path::new(text))?)
     } else {
         return Err(unknown(&path, &origin));
     };

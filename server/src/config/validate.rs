@@ -135,6 +135,7 @@ impl Config {
             ("fanout.workers_large", self.fanout.workers_large as u64, 1, 1_024),
             ("feed.hot_cap", self.feed.hot_cap as u64, 20, 10_000),
             ("feed.retention_days", self.feed.retention_days, 1, 36_500),
+            ("feed.cached_feeds", self.feed.cached_feeds as u64, 1, 100_000_000),
             ("graph.follow_cap", self.graph.follow_cap, 1, 10_000),
             ("graph.relation_cap", self.graph.relation_cap, 1, 10_000),
             ("limits.tracked", self.limits.tracked as u64, 1_000, 100_000_000),

@@ -1,0 +1,7 @@
+//! Logs and metrics.
+
+pub mod logs;
+pub mod metrics;
+pub mod names;
+
+pub use metrics::Metrics;

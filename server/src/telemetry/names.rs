@@ -1,0 +1,49 @@
+//! Names of metrics: `fama_<part>_<what>[_<unit>]`, counters end in `_total`, times are in seconds. Labels have few
+//! values, known beforehand: never a user, a channel or a path.
+
+/// Requests answered, by `method`, `route` (the pattern) and `status`.
+pub const HTTP_REQUESTS: &str = "fama_http_requests_total";
+/// How long they took, by `method` and `route`.
+pub const HTTP_SECONDS: &str = "fama_http_request_seconds";
+/// Posts acknowledged, by `delivery`.
+pub const POSTS: &str = "fama_posts_published_total";
+/// Pages of feeds, by `partial`.
+pub const FEED_READS: &str = "fama_feed_pages_total";
+/// Jobs of fan-out workers that wait, by `lane`.
+pub const JOBS: &str = "fama_fanout_jobs";
+/// How long jobs waited of late.
+pub const LAG: &str = "fama_fanout_lag_seconds";
+/// Feeds that wait to be built anew.
+pub const REBUILDS: &str = "fama_fanout_rebuilds";
+/// Work that is owed.
+pub const OUTBOX: &str = "fama_store_outbox_rows";
+/// Commits of the embedded store, each with one sync.
+pub const COMMITS: &str = "fama_store_commits_total";
+/// Writes in them.
+pub const OPERATIONS: &str = "fama_store_operations_total";
+/// Writes that wait for the disk.
+pub const WAITING: &str = "fama_store_waiting";
+/// 1 if the store takes writes.
+pub const STORE_UP: &str = "fama_store_up";
+/// Sockets.
+pub const CONNECTIONS: &str = "fama_gateway_connections";
+/// Since the start.
+pub const UPTIME: &str = "fama_process_uptime_seconds";
+
+/// Each with the help text that is printed with it.
+pub const HELP: &[(&str, &str)] = &[
+    (HTTP_REQUESTS, "Requests answered"),
+    (HTTP_SECONDS, "How long requests took"),
+    (POSTS, "Posts acknowledged"),
+    (FEED_READS, "Pages of feeds read"),
+    (JOBS, "Fan-out jobs that wait"),
+    (LAG, "How long fan-out jobs waited of late"),
+    (REBUILDS, "Feeds that wait to be built anew"),
+    (OUTBOX, "Outbox rows not done"),
+    (COMMITS, "Commits of the embedded store"),
+    (OPERATIONS, "Writes of the embedded store"),
+    (WAITING, "Writes that wait for the disk"),
+    (STORE_UP, "Whether the store takes writes"),
+    (CONNECTIONS, "Sockets connected"),
+    (UPTIME, "Since the start of the process"),
+];
