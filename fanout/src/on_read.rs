@@ -6,7 +6,6 @@ use std::sync::Arc;
 use fama_protocol::{AppId, PostId, UserId};
 use fama_storage::{Post, Visibility};
 use futures_util::future::try_join3;
-use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
 use crate::Result;
 use crate::context::{Followee, ViewerContext};
@@ -17,7 +16,7 @@ use crate::rebuild::Urgency;
 use crate::rows::Ids;
 use crate::settings::Mutant;
 use crate::shared::Shared;
-use crate::sync::within;
+use crate::sync::{all, within};
 
 /// Rounds of reading and filtering that one page takes at most. What is missing then comes with the next page.
 const ROUNDS: usize = 5;
@@ -230,26 +229,28 @@ impl Reader {
             let own = own.await?;
             return Ok(merge([feed, own], below, query.retention));
         }
-        let followees = &query.context.followees;
-        let pending = followees.iter().filter(|followee| followee.pending).map(|followee| {
-            let upper = upper(followee, below);
-            rows.direct(query.app, &followee.author, upper, want)
-        });
-        let width = self.shared.settings.read_width;
-        let pending = iter(pending).buffered(width).try_collect::<Vec<Ids>>();
-        let celebrities = places.iter().flat_map(|places| places.iter());
-        let celebrities = celebrities.filter_map(|place| followees.get(*place));
-        let passes = self.shared.settings.planted(Mutant::PartialPasses);
-        let pulls = celebrities.filter(|followee| !followee.pending).map(async |followee| {
-            let read = rows.pull(query.app, &followee.author, upper(followee, below), want).await;
-            if passes && read.is_err() {
-                return Ok(Stretch { ids: Vec::new(), floor: PostId::ZERO });
+        let (mut pending, mut pulls) = (Vec::new(), Vec::new());
+        for followee in query.context.followees.iter().filter(|followee| followee.pending) {
+            pending.push(rows.direct(query.app, &followee.author, upper(followee, below), want));
+        }
+        for place in places.iter().flat_map(|places| places.iter()) {
+            let Some(followee) = query.context.followees.get(*place) else { continue };
+            if !followee.pending {
+                pulls.push(self.pull(query, followee, upper(followee, below), want));
             }
-            read
-        });
-        let pulls = iter(pulls).buffered(width).try_collect::<Vec<Ids>>();
+        }
+        let width = self.shared.settings.read_width;
+        let (pending, pulls) = (all(pending, width), all(pulls, width));
         let (own, pending, pulls) = try_join3(own, pending, pulls).await?;
         Ok(merge([feed, own].into_iter().chain(pending).chain(pulls), below, query.retention))
+    }
+
+    async fn pull(&self, query: &Query<'_>, followee: &Followee, below: PostId, want: usize) -> Result<Ids> {
+        let read = self.shared.rows.pull(query.app, &followee.author, below, want).await;
+        if read.is_err() && self.shared.settings.planted(Mutant::PartialPasses) {
+            return Ok(Stretch { ids: Vec::new(), floor: PostId::ZERO });
+        }
+        read
     }
 
     /// Below the floor, and without a feed: the exact merge of everybody's rows.
@@ -260,10 +261,11 @@ impl Reader {
             .chain(std::iter::once((query.viewer, below)))
             .collect();
         let limit = if authors.len() > MANY { COLD_ROWS_OF_MANY } else { COLD_ROWS };
-        let rows = &self.shared.rows;
-        let reads =
-            authors.into_iter().map(|(author, upper)| rows.chunk(query.app, author, upper, limit, false));
-        let stretches: Vec<Ids> = iter(reads).buffered(self.shared.settings.read_width).try_collect().await?;
+        let mut reads = Vec::with_capacity(authors.len());
+        for (author, upper) in authors {
+            reads.push(self.shared.rows.chunk(query.app, author, upper, limit, false));
+        }
+        let stretches = all(reads, self.shared.settings.read_width).await?;
         Ok(merge(stretches, below, query.retention))
     }
 

@@ -5,13 +5,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use fama_protocol::{AppId, PostId, UserId};
-use futures_util::stream::{StreamExt, TryStreamExt, iter};
+use fama_storage::Delivery;
 
 use crate::feed_cache::{FeedEntry, Rebuild};
 use crate::merge::{Stretch, merge};
 use crate::settings::Mutant;
 use crate::shared::Shared;
-use crate::sync::{Signal, lock};
+use crate::sync::{Signal, all, lock};
 use crate::{Clock, Result};
 
 /// Rows read of each followee at first, and each time a followee is what ends the merge.
@@ -164,35 +164,25 @@ struct Source {
 /// becomes.
 async fn sources(shared: &Shared, app: &AppId, user: &UserId) -> Result<Vec<Source>> {
     let edges = shared.stores.graph.edges(app, user).await?;
-    let skipped = if shared.settings.planted(Mutant::RebuildSkipsPull) {
-        Some(shared.modes.celebrities(app).await?)
-    } else {
-        None
-    };
-    let mut authors: Vec<(UserId, PostId)> = edges
-        .into_iter()
-        .map(|edge| (edge.author, edge.until.map_or(PostId::MAX, PostId::floor_of)))
-        .collect();
-    authors.push((user.clone(), PostId::MAX));
-    let reads = authors.into_iter().enumerate().map(|(place, (author, upper))| {
-        let skipped = skipped.as_ref();
-        async move {
-            let mut stretch = read(shared, app, &author, upper, FIRST_ROWS, place).await?;
-            if skipped.is_some_and(|list| list.authors.contains_key(&author)) {
-                let posts = shared
-                    .bodies
-                    .get(app, &stretch.ids.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-                    .await?;
-                let pull = |post: &Option<Arc<fama_storage::Post>>| {
-                    post.as_ref().is_some_and(|post| post.delivery == fama_storage::Delivery::Pull)
-                };
-                let mut pulls = posts.iter().map(pull);
-                stretch.ids.retain(|_| !pulls.next().unwrap_or(false));
-            }
-            crate::Result::Ok(Source { author, upper, stretch })
-        }
-    });
-    iter(reads).buffered(shared.settings.read_width).try_collect().await
+    let mut reads = Vec::with_capacity(edges.len() + 1);
+    for edge in edges {
+        let upper = edge.until.map_or(PostId::MAX, PostId::floor_of);
+        reads.push(source(shared, app, edge.author, upper, reads.len()));
+    }
+    reads.push(source(shared, app, user.clone(), PostId::MAX, reads.len()));
+    all(reads, shared.settings.read_width).await
+}
+
+async fn source(shared: &Shared, app: &AppId, author: UserId, upper: PostId, place: usize) -> Result<Source> {
+    let mut stretch = read(shared, app, &author, upper, FIRST_ROWS, place).await?;
+    if shared.settings.planted(Mutant::RebuildSkipsPull) {
+        let list = shared.modes.celebrities(app).await?;
+        let ids: Vec<PostId> = stretch.ids.iter().map(|(id, _)| *id).collect();
+        let posts = shared.bodies.get(app, &ids).await?;
+        let mut pulls = posts.iter().map(|post| post.as_ref().is_some_and(|p| p.delivery == Delivery::Pull));
+        stretch.ids.retain(|_| !pulls.next().unwrap_or(false) || !list.authors.contains_key(&author));
+    }
+    Ok(Source { author, upper, stretch })
 }
 
 async fn read(

@@ -7,8 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 use std::task::{Context, Poll, Waker};
 
 use futures_util::future::{Either, select};
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
-use crate::Clock;
+use crate::{Clock, Result};
 
 /// Locks. A panic elsewhere leaves our structures whole: each change is made in one piece.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -31,6 +32,11 @@ pub(crate) async fn within<T>(clock: &dyn Clock, ms: u64, what: impl Future<Outp
         Either::Left((done, _)) => Some(done),
         Either::Right(_) => None,
     }
+}
+
+/// All results in order, so many at once; or the first error.
+pub(crate) async fn all<T, F: Future<Output = Result<T>>>(acts: Vec<F>, at_once: usize) -> Result<Vec<T>> {
+    iter(acts).buffered(at_once.max(1)).try_collect().await
 }
 
 /// Says that something changed. Whoever waits looks again: no change is lost, because the number seen before looking
