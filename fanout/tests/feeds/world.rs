@@ -1,0 +1,565 @@
+//! Everything that a node has, with a clock that the test moves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use fama_fanout::jobs::{Job, JobQueue, Lane, Received};
+use fama_fanout::live::{
+    Delivery as LiveDelivery, EventRef, LiveLog, LogLimits, MemoryBus, MemoryLiveLog, MemoryLogLimits,
+    MemoryRegistry, NodeId,
+};
+use fama_fanout::{Clock, Deps, Feeds, MemoryFeedCache, MemoryJobQueue, Settings};
+use fama_protocol::{AppId, NodeNumber, PostId, ScopedChannel, Snowflake, UnixMs, UserId};
+use fama_storage::embedded::{EmbeddedOptions, EmbeddedStore};
+use fama_storage::{
+    Delivery, FollowOutcome, Mode, OutboxRow, OutboxState, Post, PostChange, Relation, SLOTS, Stores, Task,
+    Visibility,
+};
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+
+use crate::model::{Model, ModelPost};
+
+const HOT_CAP: usize = 20;
+/// Jobs done at the same time.
+const WIDTH: usize = 64;
+
+pub fn person(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+/// A clock that stands still until the test moves it. Nothing here waits for time.
+pub struct HandClock {
+    ms: AtomicU64,
+    random: AtomicU64,
+}
+
+#[async_trait]
+impl Clock for HandClock {
+    fn now(&self) -> UnixMs {
+        PostId::EPOCH.plus(100 * 86_400_000 + self.monotonic_ms())
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.ms.load(Ordering::SeqCst)
+    }
+
+    fn random(&self) -> u64 {
+        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    async fn sleep(&self, _ms: u64) {
+        std::future::pending().await
+    }
+}
+
+pub struct World {
+    pub app: AppId,
+    pub stores: Stores,
+    pub feeds: Feeds,
+    pub model: Model,
+    users: Vec<UserId>,
+    clock: Arc<HandClock>,
+    cache: Arc<MemoryFeedCache>,
+    jobs: Arc<dyn JobQueue>,
+    log: Arc<MemoryLiveLog>,
+    mint: Snowflake,
+    done: BTreeMap<&'static str, usize>,
+    _folder: tempfile::TempDir,
+}
+
+fn settings(sole_writer: bool) -> Settings {
+    Settings {
+        celebrity_up: 60,
+        celebrity_down: 55,
+        dwell_ms: 20_000,
+        page: 25,
+        pipeline: 10,
+        rebuilds_per_second: 0,
+        sole_writer,
+        ..Settings::default()
+    }
+}
+
+impl World {
+    pub async fn empty(seed: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(folder.path(), EmbeddedOptions::default()).unwrap();
+        let clock = Arc::new(HandClock { ms: AtomicU64::new(1_000_000), random: AtomicU64::new(seed) });
+        let log = Arc::new(MemoryLiveLog::new(MemoryLogLimits::default()));
+        let cache = Arc::new(MemoryFeedCache::new(HOT_CAP, 10_000, seed));
+        let (stores, sole_writer) = (store.stores(), seed % 2 == 1);
+        let (feeds, jobs) = Self::node(&stores, &cache, &clock, &log, sole_writer);
+        Self {
+            app: AppId::default(),
+            stores,
+            feeds,
+            model: Model::default(),
+            users: Vec::new(),
+            clock,
+            cache,
+            jobs,
+            log,
+            mint: Snowflake::new(NodeNumber::new(1).unwrap(), PostId::ZERO),
+            done: BTreeMap::new(),
+            _folder: folder,
+        }
+    }
+
+    fn node(
+        stores: &Stores,
+        cache: &Arc<MemoryFeedCache>,
+        clock: &Arc<HandClock>,
+        log: &Arc<MemoryLiveLog>,
+        sole_writer: bool,
+    ) -> (Feeds, Arc<dyn JobQueue>) {
+        let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
+        let jobs: Arc<dyn JobQueue> = Arc::new(MemoryJobQueue::new(Arc::clone(&clock), 100_000, 60_000));
+        let delivery = LiveDelivery::new(
+            Arc::clone(log) as Arc<dyn LiveLog>,
+            Arc::new(MemoryRegistry::new(1_000)),
+            Arc::new(MemoryBus::new(1_000, 1 << 20)),
+            Arc::clone(&clock),
+            NodeId("1.1".into()),
+        );
+        let feeds = Feeds::new(Deps {
+            stores: stores.clone(),
+            feeds: Arc::clone(cache) as Arc<dyn fama_fanout::FeedCache>,
+            jobs: Arc::clone(&jobs),
+            delivery: Arc::new(delivery),
+            clock,
+            settings: settings(sole_writer),
+        });
+        (feeds, jobs)
+    }
+
+    /// A new process on the same store: the queue is gone, and with `forget` the feeds as well.
+    pub fn restart(&mut self, forget: bool) {
+        if forget {
+            self.cache.clear();
+        }
+        let sole_writer = self.random(2) == 0;
+        (self.feeds, self.jobs) = Self::node(&self.stores, &self.cache, &self.clock, &self.log, sole_writer);
+    }
+
+    pub async fn congress(seed: u64) -> Self {
+        let mut world = Self::empty(seed).await;
+        let text = include_str!("../data/congress.txt");
+        let people: Vec<(&str, &str)> = text
+            .lines()
+            .map(|line| line.split_once(": ").unwrap_or((line.trim_end_matches(':'), "")))
+            .collect();
+        world.users = people.iter().map(|(name, _)| person(name)).collect();
+        let users = world.users.clone();
+        let follows = people.iter().zip(&users).map(|((_, others), user)| {
+            let authors: Vec<UserId> =
+                others.split_whitespace().map(|at| users[at.parse::<usize>().unwrap()].clone()).collect();
+            let (writer, app) = (world.feeds.writer.clone(), world.app.clone());
+            async move {
+                if !authors.is_empty() {
+                    writer.follow(&app, user, &authors).await.unwrap();
+                }
+                authors.into_iter().map(move |author| ((user.clone(), author), None))
+            }
+        });
+        let edges: Vec<_> = join_all(follows).await.into_iter().flatten().collect();
+        world.model.edges = edges.into_iter().collect();
+        world.run_jobs().await;
+        world
+    }
+
+    pub fn advance(&self, ms: u64) {
+        self.clock.ms.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    fn random(&self, below: usize) -> usize {
+        usize::try_from(self.clock.random() % below as u64).unwrap()
+    }
+
+    fn some_user(&self) -> UserId {
+        self.users[self.random(self.users.len())].clone()
+    }
+
+    fn post(&mut self, author: &UserId, delivery: Delivery, followers_only: bool) -> Post {
+        let now = self.clock.now();
+        Post {
+            id: self.mint.mint(now, PostId::ZERO).unwrap(),
+            author: author.clone(),
+            kind: "post".into(),
+            text: Some("text".into()),
+            data: None,
+            reply_to: None,
+            repost_of: None,
+            mentions: vec![],
+            visibility: if followers_only { Visibility::Followers } else { Visibility::Public },
+            attachments: None,
+            created_at: now,
+            updated_at: now,
+            rev: 1,
+            delivery,
+            deleted: false,
+        }
+    }
+
+    pub fn late_post(&mut self, author: &UserId) -> Post {
+        let post = self.post(author, Delivery::Push, false);
+        self.advance(60_000);
+        post
+    }
+
+    pub async fn publish(&mut self, author: &UserId) -> PostId {
+        self.publish_to(author, false).await
+    }
+
+    async fn publish_to(&mut self, author: &UserId, followers_only: bool) -> PostId {
+        let delivery = self.feeds.writer.delivery_for(&self.app, author).await.unwrap();
+        let post = self.post(author, delivery, followers_only);
+        self.feeds.writer.publish(&self.app, &post, None).await.unwrap();
+        let kept = ModelPost { author: author.clone(), followers_only, deleted: false };
+        self.model.posts.insert(post.id, kept);
+        *self
+            .done
+            .entry(if delivery == Delivery::Pull { "pull posts" } else { "push posts" })
+            .or_default() += 1;
+        post.id
+    }
+
+    /// Does what waits in the queue; what is set back to later stays there.
+    pub async fn run_jobs(&mut self) {
+        loop {
+            let mut received = Vec::new();
+            for lane in [Lane::Small, Lane::Large] {
+                while received.len() < WIDTH {
+                    let Some(job) = self.jobs.receive(lane).now_or_never() else { break };
+                    received.push(job.unwrap());
+                }
+            }
+            if received.is_empty() {
+                return;
+            }
+            *self.done.entry("jobs").or_default() += received.len();
+            join_all(received.into_iter().map(|job| self.feeds.worker.run_one(job))).await;
+        }
+    }
+
+    pub async fn rebuild_all(&mut self) {
+        while self.feeds.rebuilds.waiting() > 0 {
+            *self.done.entry("rebuilds").or_default() += usize::from(self.feeds.rebuild_one().await.unwrap());
+        }
+    }
+
+    pub async fn sweep(&self) -> usize {
+        let mut enqueued = 0;
+        for slot in 0..SLOTS {
+            enqueued += self.feeds.sweeper.sweep_once(slot).await.unwrap().enqueued;
+        }
+        enqueued
+    }
+
+    pub async fn recover(&self) -> usize {
+        let mut enqueued = 0;
+        for slot in 0..SLOTS {
+            enqueued += self.feeds.sweeper.recover(slot).await.unwrap().enqueued;
+        }
+        enqueued
+    }
+
+    /// Runs a job that can never work until it is set aside: its followers are asked for after a bound that is refused.
+    pub async fn poison(&mut self, author: &UserId, post: PostId) {
+        let task = Task::FanOut { post, author: author.clone() };
+        let state = OutboxState::Queued { at: self.clock.now(), attempts: 0 };
+        let row = OutboxRow { app: self.app.clone(), task, state };
+        let id = row.task.row_id();
+        while let Some(job) = self.jobs.receive(Lane::Small).now_or_never() {
+            self.jobs.ack(job.unwrap().ticket).await.unwrap();
+        }
+        let job = Job { row, after: None, lane: Lane::Small };
+        let broken = Feeds::new(Deps { stores: self.broken_stores(), ..self.deps() });
+        for attempt in 1..=settings(false).attempts {
+            let received = Received { job: job.clone(), attempt, waited_ms: 0, ticket: 0 };
+            let aside = self.stores.outbox.quarantined(&self.app, 10).await.unwrap();
+            assert!(aside.is_empty(), "{id:?} was set aside too early");
+            broken.worker.run_one(received).await;
+        }
+    }
+
+    fn deps(&self) -> Deps {
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let delivery = LiveDelivery::new(
+            Arc::clone(&self.log) as Arc<dyn LiveLog>,
+            Arc::new(MemoryRegistry::new(10)),
+            Arc::new(MemoryBus::new(10, 1 << 20)),
+            Arc::clone(&clock),
+            NodeId("2.1".into()),
+        );
+        Deps {
+            stores: self.stores.clone(),
+            feeds: Arc::clone(&self.cache) as Arc<dyn fama_fanout::FeedCache>,
+            jobs: Arc::clone(&self.jobs),
+            delivery: Arc::new(delivery),
+            clock,
+            settings: settings(false),
+        }
+    }
+
+    /// A store with another store's outbox: there the post of the job is damaged.
+    fn broken_stores(&self) -> Stores {
+        Stores { posts: Arc::new(crate::world::damaged::Damaged), ..self.stores.clone() }
+    }
+
+    pub async fn open_log(&self, channel: &ScopedChannel) {
+        let limits = LogLimits { size: 100, ttl_ms: u64::MAX / 4 };
+        self.log.open(channel, limits, 7, self.clock.monotonic_ms()).await.unwrap();
+    }
+
+    /// The references that a log holds, as text.
+    pub async fn log(&self, channel: &ScopedChannel) -> Vec<String> {
+        let now_ms = self.clock.monotonic_ms();
+        let read = self.log.since(channel, 0, 100, now_ms).await.unwrap().unwrap();
+        let text = |bytes: &[u8]| match EventRef::decode(bytes).unwrap() {
+            EventRef::PostCreated { post } => format!("c{post}"),
+            EventRef::PostUpdated { post, rev } => format!("u{post}/{rev}"),
+            EventRef::PostDeleted { post } => format!("d{post}"),
+            EventRef::RelationChanged { kind, target, active } => {
+                format!("r{}{}{target}", &kind.as_str()[..1], u8::from(active))
+            }
+        };
+        read.entries.iter().map(|(_, bytes)| text(bytes)).collect()
+    }
+
+    pub async fn first_page(&self, user: &UserId) -> Vec<PostId> {
+        let page = self.feeds.reader.page(&self.app, user, None, 20).await.unwrap();
+        assert!(!page.partial);
+        page.posts.iter().map(|post| post.id).collect()
+    }
+
+    pub async fn walk(&self, user: &UserId, limit: usize) -> Vec<PostId> {
+        let (mut ids, mut before) = (Vec::new(), None);
+        for _ in 0..10_000 {
+            let page = self.feeds.reader.page(&self.app, user, before, limit).await.unwrap();
+            assert!(!page.partial && page.posts.len() <= limit);
+            ids.extend(page.posts.iter().map(|post| post.id));
+            match page.next {
+                Some(next) => {
+                    assert!(before.is_none_or(|before| next < before), "no progress at {next}");
+                    before = Some(next);
+                }
+                None => return ids,
+            }
+        }
+        panic!("the walk of {user} does not end");
+    }
+
+    /// Lets everything that is owed happen, and everything that may be stale run out.
+    pub async fn settle(&mut self) {
+        self.recover().await;
+        for _ in 0..20 {
+            self.run_jobs().await;
+            self.rebuild_all().await;
+            self.advance(10_000);
+            self.feeds.modes.reconcile_all().await.unwrap();
+            self.sweep().await;
+            if self.stores.outbox.backlog().await.unwrap() == 0 {
+                return;
+            }
+        }
+        panic!("{} rows are still owed", self.stores.outbox.backlog().await.unwrap());
+    }
+
+    pub async fn compare_all(&self, when: &str) {
+        let mut longest = 0;
+        for (at, user) in self.users.iter().enumerate() {
+            let expected = self.model.feed(user);
+            longest = longest.max(expected.len());
+            let walked = self.walk(user, [3, 20, 100][at % 3]).await;
+            assert_eq!(walked, expected, "{when}: the feed of {user}");
+        }
+        assert!(longest > HOT_CAP, "{when}: feeds are too short to reach below their floors: {longest}");
+    }
+
+    /// A walk while jobs wait: nothing that must not be seen, in order, and all of the user's own.
+    async fn check_in_flight(&self, user: &UserId) {
+        let walked = self.walk(user, 20).await;
+        assert!(walked.windows(2).all(|pair| pair[0] > pair[1]));
+        for id in &walked {
+            assert!(self.model.sees(user, *id), "{user} sees {id}");
+        }
+        let own = self.model.feed(user).into_iter().filter(|id| self.model.posts[id].author == *user);
+        for id in own {
+            assert!(walked.contains(&id), "{user} misses its own {id}");
+        }
+    }
+
+    pub async fn step(&mut self) {
+        let (user, other) = (self.some_user(), self.some_user());
+        let celebrity = person(["SpeakerPelosi", "GOPLeader", "SenSchumer", "RepBobbyRush"][self.random(4)]);
+        *self.done.entry("steps").or_default() += 1;
+        match self.random(100) {
+            0..30 => {
+                let author = if self.random(2) == 0 { celebrity } else { user };
+                let followers_only = self.random(4) == 0;
+                self.publish_to(&author, followers_only).await;
+            }
+            30..36 => self.delete(&celebrity).await,
+            36..56 => {
+                let author = if self.random(2) == 0 { celebrity } else { other };
+                self.follow_or_not(&user, &author).await;
+            }
+            56..60 => self.relate(&user, &celebrity).await,
+            60..66 => self.pin(&celebrity).await,
+            66..78 => self.check_in_flight(&user).await,
+            78..84 => self.run_jobs().await,
+            84..88 => self.rebuild_all().await,
+            88..90 => {
+                let forget = self.random(3) == 0;
+                self.restart(forget);
+            }
+            90..92 => self.feeds.modes.reconcile_all().await.unwrap(),
+            92..94 => drop(self.sweep().await),
+            _ => self.advance([1, 100, 1_000, 6_000, 35_000][self.random(5)]),
+        }
+        let ms = self.random(50) as u64;
+        self.advance(ms);
+    }
+
+    async fn delete(&mut self, author: &UserId) {
+        let mine: Vec<PostId> =
+            self.model.posts.iter().filter(|(_, post)| post.author == *author).map(|(id, _)| *id).collect();
+        if mine.is_empty() {
+            return;
+        }
+        let id = mine[self.random(mine.len())];
+        let change = self.feeds.writer.delete(&self.app, Some(author), id).await.unwrap();
+        let post = self.model.posts.get_mut(&id).unwrap();
+        assert_eq!(matches!(change, PostChange::Changed(..)), !post.deleted);
+        post.deleted = true;
+    }
+
+    async fn follow_or_not(&mut self, user: &UserId, author: &UserId) {
+        if user == author {
+            return;
+        }
+        let pair = (user.clone(), author.clone());
+        let keep = self.random(2) == 0;
+        if self.random(2) == 0 {
+            let outcome =
+                self.feeds.writer.follow(&self.app, user, std::slice::from_ref(author)).await.unwrap();
+            if let FollowOutcome::Followed(_) = outcome {
+                self.model.edges.insert(pair, None);
+            }
+            return;
+        }
+        let now = self.clock.now();
+        let ended = self.feeds.writer.unfollow(&self.app, user, author, keep).await.unwrap();
+        match self.model.edges.get(&pair).copied() {
+            Some(None) if keep => drop(self.model.edges.insert(pair, Some(now))),
+            Some(None) => drop(self.model.edges.remove(&pair)),
+            Some(Some(_)) if !keep => drop(self.model.edges.remove(&pair)),
+            _ => assert!(!ended),
+        }
+    }
+
+    async fn relate(&mut self, user: &UserId, target: &UserId) {
+        if user == target {
+            return;
+        }
+        let active = self.random(2) == 0;
+        let relation = if self.random(2) == 0 { Relation::Block } else { Relation::Mute };
+        self.feeds.writer.relate(&self.app, user, relation, target, active).await.unwrap().unwrap();
+        let pair = (user.clone(), target.clone());
+        match (relation, active) {
+            (Relation::Block, true) => self.model.block(user, target),
+            (Relation::Block, false) => drop(self.model.blocks.remove(&pair)),
+            (Relation::Mute, true) => drop(self.model.mutes.insert(pair)),
+            (Relation::Mute, false) => drop(self.model.mutes.remove(&pair)),
+        }
+    }
+
+    async fn pin(&mut self, author: &UserId) {
+        let modes = &self.feeds.modes;
+        match self.random(3) {
+            0 => drop(modes.pin(&self.app, author, Mode::Pull).await.unwrap()),
+            1 => drop(modes.pin(&self.app, author, Mode::Push).await.unwrap()),
+            _ => drop(modes.unpin(&self.app, author).await.unwrap()),
+        }
+        *self.done.entry("pins").or_default() += 1;
+    }
+
+    pub fn report(&self) {
+        assert!(self.done.get("pull posts").is_some_and(|count| *count > 20), "{:?}", self.done);
+        assert!(self.done.get("rebuilds").is_some_and(|count| *count > 20), "{:?}", self.done);
+        eprintln!("{:?}", self.done);
+    }
+}
+
+/// A disk that lost a post.
+mod damaged {
+    use async_trait::async_trait;
+    use fama_protocol::{AppId, PostId, UnixMs, UserId};
+    use fama_storage::{
+        AuthorPage, ErrorKind, OutboxRow, Post, PostChange, PostPatch, PostStore, RequestKey, Result,
+        StorageError, StoredResponse,
+    };
+
+    pub struct Damaged;
+
+    fn corrupt<T>() -> Result<T> {
+        Err(StorageError::new(ErrorKind::Corrupt, "a checksum is wrong"))
+    }
+
+    #[async_trait]
+    impl PostStore for Damaged {
+        async fn insert(
+            &self,
+            _: &AppId,
+            _: &Post,
+            _: Option<(&RequestKey, &StoredResponse)>,
+            _: UnixMs,
+        ) -> Result<OutboxRow> {
+            corrupt()
+        }
+
+        async fn get_many(&self, _: &AppId, _: &[PostId]) -> Result<Vec<Option<Post>>> {
+            corrupt()
+        }
+
+        async fn by_author(
+            &self,
+            _: &AppId,
+            _: &UserId,
+            _: Option<PostId>,
+            _: usize,
+            _: bool,
+        ) -> Result<AuthorPage> {
+            corrupt()
+        }
+
+        async fn newest(&self, _: &AppId, _: &UserId) -> Result<Option<PostId>> {
+            corrupt()
+        }
+
+        async fn replies(&self, _: &AppId, _: PostId, _: Option<PostId>, _: usize) -> Result<Vec<PostId>> {
+            corrupt()
+        }
+
+        async fn edit(
+            &self,
+            _: &AppId,
+            _: &UserId,
+            _: PostId,
+            _: &PostPatch,
+            _: UnixMs,
+        ) -> Result<PostChange> {
+            corrupt()
+        }
+
+        async fn delete(&self, _: &AppId, _: Option<&UserId>, _: PostId, _: UnixMs) -> Result<PostChange> {
+            corrupt()
+        }
+    }
+}
