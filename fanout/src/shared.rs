@@ -170,3 +170,27 @@ impl Shared {
         if since <= PostId::EPOCH { PostId::ZERO } else { PostId::floor_of(since) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Servers run these on threads of their own.
+    #[allow(dead_code, reason = "that it compiles is the test")]
+    fn futures_can_be_sent(feeds: &'static Feeds, app: &'static AppId, user: &'static UserId, post: PostId) {
+        fn send<T: Send>(_: T) {}
+        send(feeds.reader.page(app, user, None, 20));
+        send(feeds.reader.posts(app, Some(user), &[]));
+        send(feeds.reader.visible(app, Some(user), Vec::new()));
+        send(feeds.writer.follow(app, user, &[]));
+        send(feeds.writer.unfollow(app, user, user, false));
+        send(feeds.writer.relate(app, user, fama_storage::Relation::Mute, user, true));
+        send(feeds.writer.delete(app, None, post));
+        send(feeds.worker.receive_one(Lane::Small));
+        send(feeds.sweeper.sweep_once(0));
+        send(feeds.modes.reconcile_all());
+        send(feeds.modes.pin(app, user, fama_storage::Mode::Pull));
+        send(feeds.rebuild_one());
+        send(feeds.expire_feeds(1));
+    }
+}

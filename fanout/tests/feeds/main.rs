@@ -1,10 +1,12 @@
 //! Feeds over the embedded store and the backends in memory, on a real follow graph: whatever happened before, every feed
 //! walked to its end is what a naive model says, while authors become celebrities and stop being it.
 
+#![allow(clippy::unwrap_used, reason = "assertions of tests")]
+
 mod model;
 mod world;
 
-use fama_fanout::Urgency;
+use fama_fanout::{Mutant, Urgency};
 use fama_protocol::{Channel, PostId, ScopedChannel};
 use fama_storage::{FollowOutcome, Mode, PostChange, PostPatch, Relation};
 
@@ -13,8 +15,8 @@ use crate::world::{World, person};
 /// Steps between two times at which everything is compared.
 const STEPS: usize = 600;
 
-async fn run(seed: u64, rounds: usize) {
-    let mut world = World::congress(seed).await;
+async fn run(seed: u64, rounds: usize, bug: Option<Mutant>) {
+    let mut world = World::congress(seed, bug).await;
     for round in 0..rounds {
         for _ in 0..STEPS {
             world.step().await;
@@ -29,19 +31,22 @@ async fn run(seed: u64, rounds: usize) {
 async fn every_feed_is_what_the_model_says_while_modes_change() {
     let seeds = std::env::var("FEED_SEEDS").map_or(2, |seeds| seeds.parse().unwrap());
     for seed in 1..=seeds {
-        run(seed, 4).await;
+        run(seed, 4, None).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_reads_its_own_writes_at_once() {
-    let mut world = World::empty(5).await;
+    let mut world = World::empty(5);
     let (ann, bob, eve) = (person("ann"), person("bob"), person("eve"));
     let app = world.app.clone();
     let old = world.publish(&bob).await;
     assert_eq!(world.first_page(&ann).await, []);
     let writer = world.feeds.writer.clone();
-    assert!(matches!(writer.follow(&app, &ann, &[bob.clone()]).await.unwrap(), FollowOutcome::Followed(_)));
+    assert!(matches!(
+        writer.follow(&app, &ann, std::slice::from_ref(&bob)).await.unwrap(),
+        FollowOutcome::Followed(_)
+    ));
     assert_eq!(world.first_page(&ann).await, [old], "before any job ran");
     let mine = world.publish(&ann).await;
     assert_eq!(world.first_page(&ann).await, [mine, old]);
@@ -64,7 +69,7 @@ async fn a_writer_reads_its_own_writes_at_once() {
     assert_eq!(world.first_page(&ann).await, [mine, old]);
     writer.relate(&app, &bob, Relation::Block, &ann, true).await.unwrap();
     assert_eq!(world.first_page(&ann).await, [mine]);
-    let blocked = writer.follow(&app, &ann, &[bob.clone()]).await.unwrap();
+    let blocked = writer.follow(&app, &ann, std::slice::from_ref(&bob)).await.unwrap();
     assert_eq!(blocked, FollowOutcome::Blocked(bob.clone()));
 
     let reader = world.feeds.reader.clone();
@@ -82,7 +87,7 @@ async fn a_writer_reads_its_own_writes_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_events_follow_the_mode() {
-    let mut world = World::empty(6).await;
+    let mut world = World::empty(6);
     let (ann, bob) = (person("ann"), person("bob"));
     let app = world.app.clone();
     let own = ScopedChannel::new(&app, Channel::user(&ann));
@@ -90,7 +95,7 @@ async fn live_events_follow_the_mode() {
     for channel in [&own, &shared] {
         world.open_log(channel).await;
     }
-    world.feeds.writer.follow(&app, &ann, &[bob.clone()]).await.unwrap();
+    world.feeds.writer.follow(&app, &ann, std::slice::from_ref(&bob)).await.unwrap();
     world.run_jobs().await;
     assert_eq!(world.log(&own).await, ["rf1bob"], "the device hears of its own follow, once");
     let first = world.publish(&bob).await;
@@ -117,10 +122,10 @@ async fn live_events_follow_the_mode() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_queue_lost_is_swept_and_what_is_poison_is_set_aside() {
-    let mut world = World::empty(7).await;
+    let mut world = World::empty(7);
     let (ann, bob) = (person("ann"), person("bob"));
     let app = world.app.clone();
-    world.feeds.writer.follow(&app, &ann, &[bob.clone()]).await.unwrap();
+    world.feeds.writer.follow(&app, &ann, std::slice::from_ref(&bob)).await.unwrap();
     world.first_page(&ann).await;
     world.run_jobs().await;
     world.rebuild_all().await;
@@ -148,10 +153,10 @@ async fn what_the_queue_lost_is_swept_and_what_is_poison_is_set_aside() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_without_a_feed_is_served_at_once_and_rebuilt() {
-    let mut world = World::empty(8).await;
+    let mut world = World::empty(8);
     let (ann, bob) = (person("ann"), person("bob"));
     let app = world.app.clone();
-    world.feeds.writer.follow(&app, &ann, &[bob.clone()]).await.unwrap();
+    world.feeds.writer.follow(&app, &ann, std::slice::from_ref(&bob)).await.unwrap();
     let mut posts: Vec<PostId> = Vec::new();
     for _ in 0..70 {
         posts.insert(0, world.publish(&bob).await);
@@ -166,4 +171,26 @@ async fn a_user_without_a_feed_is_served_at_once_and_rebuilt() {
     let late = world.late_post(&bob);
     let late = world.feeds.writer.publish(&app, &late, None).await;
     assert!(matches!(late, Err(fama_fanout::FanoutError::TooLate)));
+}
+
+/// Bugs that show without two things happening at once; the simulation has the others.
+#[cfg(feature = "mutants")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planted_bugs_are_found() {
+    let bugs = [Mutant::FloorIgnored, Mutant::NoPending, Mutant::CleanupNoFloor];
+    let mut missed = Vec::new();
+    for bug in bugs {
+        let mut found = None;
+        for seed in 1..=4 {
+            if tokio::spawn(run(seed, 3, Some(bug))).await.is_err() {
+                found = Some(seed);
+                break;
+            }
+        }
+        eprintln!("{bug:?}: seed {found:?}");
+        if found.is_none() {
+            missed.push(bug);
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

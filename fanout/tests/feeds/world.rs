@@ -1,6 +1,6 @@
 //! Everything that a node has, with a clock that the test moves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,7 +10,7 @@ use fama_fanout::live::{
     Delivery as LiveDelivery, EventRef, LiveLog, LogLimits, MemoryBus, MemoryLiveLog, MemoryLogLimits,
     MemoryRegistry, NodeId,
 };
-use fama_fanout::{Clock, Deps, Feeds, MemoryFeedCache, MemoryJobQueue, Settings};
+use fama_fanout::{Clock, Deps, Feeds, MemoryFeedCache, MemoryJobQueue, Mutant, Settings};
 use fama_protocol::{AppId, NodeNumber, PostId, ScopedChannel, Snowflake, UnixMs, UserId};
 use fama_storage::embedded::{EmbeddedOptions, EmbeddedStore};
 use fama_storage::{
@@ -54,7 +54,7 @@ impl Clock for HandClock {
     }
 
     async fn sleep(&self, _ms: u64) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -64,17 +64,32 @@ pub struct World {
     pub feeds: Feeds,
     pub model: Model,
     users: Vec<UserId>,
+    bug: Option<Mutant>,
     clock: Arc<HandClock>,
     cache: Arc<MemoryFeedCache>,
     jobs: Arc<dyn JobQueue>,
     log: Arc<MemoryLiveLog>,
     mint: Snowflake,
+    /// Posts whose job waits, and those whose job was lost with the queue.
+    queued: BTreeSet<PostId>,
+    lost: BTreeSet<PostId>,
     done: BTreeMap<&'static str, usize>,
     _folder: tempfile::TempDir,
 }
 
-fn settings(sole_writer: bool) -> Settings {
+fn cache(seed: u64, bug: Option<Mutant>) -> MemoryFeedCache {
+    let cache = MemoryFeedCache::new(HOT_CAP, 10_000, seed);
+    #[cfg(feature = "mutants")]
+    let cache = cache.with_mutant(bug);
+    assert!(cfg!(feature = "mutants") || bug.is_none());
+    cache
+}
+
+fn settings(sole_writer: bool, bug: Option<Mutant>) -> Settings {
+    assert!(cfg!(feature = "mutants") || bug.is_none());
     Settings {
+        #[cfg(feature = "mutants")]
+        mutant: bug,
         celebrity_up: 60,
         celebrity_down: 55,
         dwell_ms: 20_000,
@@ -87,25 +102,32 @@ fn settings(sole_writer: bool) -> Settings {
 }
 
 impl World {
-    pub async fn empty(seed: u64) -> Self {
+    pub fn empty(seed: u64) -> Self {
+        Self::with_bug(seed, None)
+    }
+
+    fn with_bug(seed: u64, bug: Option<Mutant>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(folder.path(), EmbeddedOptions::default()).unwrap();
         let clock = Arc::new(HandClock { ms: AtomicU64::new(1_000_000), random: AtomicU64::new(seed) });
         let log = Arc::new(MemoryLiveLog::new(MemoryLogLimits::default()));
-        let cache = Arc::new(MemoryFeedCache::new(HOT_CAP, 10_000, seed));
+        let cache = Arc::new(cache(seed, bug));
         let (stores, sole_writer) = (store.stores(), seed % 2 == 1);
-        let (feeds, jobs) = Self::node(&stores, &cache, &clock, &log, sole_writer);
+        let (feeds, jobs) = Self::node(&stores, &cache, &clock, &log, sole_writer, bug);
         Self {
             app: AppId::default(),
             stores,
             feeds,
             model: Model::default(),
             users: Vec::new(),
+            bug,
             clock,
             cache,
             jobs,
             log,
             mint: Snowflake::new(NodeNumber::new(1).unwrap(), PostId::ZERO),
+            queued: BTreeSet::new(),
+            lost: BTreeSet::new(),
             done: BTreeMap::new(),
             _folder: folder,
         }
@@ -117,6 +139,7 @@ impl World {
         clock: &Arc<HandClock>,
         log: &Arc<MemoryLiveLog>,
         sole_writer: bool,
+        bug: Option<Mutant>,
     ) -> (Feeds, Arc<dyn JobQueue>) {
         let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
         let jobs: Arc<dyn JobQueue> = Arc::new(MemoryJobQueue::new(Arc::clone(&clock), 100_000, 60_000));
@@ -133,7 +156,7 @@ impl World {
             jobs: Arc::clone(&jobs),
             delivery: Arc::new(delivery),
             clock,
-            settings: settings(sole_writer),
+            settings: settings(sole_writer, bug),
         });
         (feeds, jobs)
     }
@@ -143,12 +166,14 @@ impl World {
         if forget {
             self.cache.clear();
         }
+        self.lost.append(&mut self.queued);
         let sole_writer = self.random(2) == 0;
-        (self.feeds, self.jobs) = Self::node(&self.stores, &self.cache, &self.clock, &self.log, sole_writer);
+        (self.feeds, self.jobs) =
+            Self::node(&self.stores, &self.cache, &self.clock, &self.log, sole_writer, self.bug);
     }
 
-    pub async fn congress(seed: u64) -> Self {
-        let mut world = Self::empty(seed).await;
+    pub async fn congress(seed: u64, bug: Option<Mutant>) -> Self {
+        let mut world = Self::with_bug(seed, bug);
         let text = include_str!("../data/congress.txt");
         let people: Vec<(&str, &str)> = text
             .lines()
@@ -222,6 +247,7 @@ impl World {
         self.feeds.writer.publish(&self.app, &post, None).await.unwrap();
         let kept = ModelPost { author: author.clone(), followers_only, deleted: false };
         self.model.posts.insert(post.id, kept);
+        self.queued.insert(post.id);
         *self
             .done
             .entry(if delivery == Delivery::Pull { "pull posts" } else { "push posts" })
@@ -240,6 +266,7 @@ impl World {
                 }
             }
             if received.is_empty() {
+                self.queued.clear();
                 return;
             }
             *self.done.entry("jobs").or_default() += received.len();
@@ -280,7 +307,7 @@ impl World {
         }
         let job = Job { row, after: None, lane: Lane::Small };
         let broken = Feeds::new(Deps { stores: self.broken_stores(), ..self.deps() });
-        for attempt in 1..=settings(false).attempts {
+        for attempt in 1..=settings(false, None).attempts {
             let received = Received { job: job.clone(), attempt, waited_ms: 0, ticket: 0 };
             let aside = self.stores.outbox.quarantined(&self.app, 10).await.unwrap();
             assert!(aside.is_empty(), "{id:?} was set aside too early");
@@ -303,7 +330,7 @@ impl World {
             jobs: Arc::clone(&self.jobs),
             delivery: Arc::new(delivery),
             clock,
-            settings: settings(false),
+            settings: settings(false, None),
         }
     }
 
@@ -365,6 +392,7 @@ impl World {
             self.feeds.modes.reconcile_all().await.unwrap();
             self.sweep().await;
             if self.stores.outbox.backlog().await.unwrap() == 0 {
+                self.lost.clear();
                 return;
             }
         }
@@ -382,16 +410,28 @@ impl World {
         assert!(longest > HOT_CAP, "{when}: feeds are too short to reach below their floors: {longest}");
     }
 
-    /// A walk while jobs wait: nothing that must not be seen, in order, and all of the user's own.
+    /// A walk while jobs wait: in order, nothing that must not be seen, and everything whose fan-out is over.
     async fn check_in_flight(&self, user: &UserId) {
         let walked = self.walk(user, 20).await;
         assert!(walked.windows(2).all(|pair| pair[0] > pair[1]));
         for id in &walked {
             assert!(self.model.sees(user, *id), "{user} sees {id}");
         }
-        let own = self.model.feed(user).into_iter().filter(|id| self.model.posts[id].author == *user);
-        for id in own {
-            assert!(walked.contains(&id), "{user} misses its own {id}");
+        let now = self.clock.now();
+        for id in self.model.feed(user) {
+            let own = self.model.posts[&id].author == *user;
+            let under_way = self.queued.contains(&id)
+                || self.lost.contains(&id)
+                || now.since(id.minted_at()) <= Settings::default().rows_ttl_ms;
+            if walked.contains(&id) || under_way && !own {
+                continue;
+            }
+            let author = &self.model.posts[&id].author;
+            let edge =
+                self.stores.graph.edges_to(&self.app, std::slice::from_ref(user), author).await.unwrap();
+            let post = self.stores.posts.get_many(&self.app, &[id]).await.unwrap();
+            let mode = self.feeds.modes.record(&self.app, author).await.unwrap();
+            panic!("{now:?}: {user} misses {id}: {edge:?} {mode:?} {post:?}; got {walked:?}");
         }
     }
 
