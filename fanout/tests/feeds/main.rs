@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "assertions of tests")]
 
+mod damaged;
 mod model;
+mod steps;
 mod world;
 
 use fama_fanout::{Mutant, Urgency};

@@ -13,10 +13,7 @@ use fama_fanout::live::{
 use fama_fanout::{Clock, Deps, Feeds, MemoryFeedCache, MemoryJobQueue, Mutant, Settings};
 use fama_protocol::{AppId, NodeNumber, PostId, ScopedChannel, Snowflake, UnixMs, UserId};
 use fama_storage::embedded::{EmbeddedOptions, EmbeddedStore};
-use fama_storage::{
-    Delivery, FollowOutcome, Mode, OutboxRow, OutboxState, Post, PostChange, Relation, SLOTS, Stores, Task,
-    Visibility,
-};
+use fama_storage::{Delivery, OutboxRow, OutboxState, Post, SLOTS, Stores, Task, Visibility};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
@@ -65,7 +62,7 @@ pub struct World {
     pub model: Model,
     users: Vec<UserId>,
     bug: Option<Mutant>,
-    clock: Arc<HandClock>,
+    pub clock: Arc<HandClock>,
     cache: Arc<MemoryFeedCache>,
     jobs: Arc<dyn JobQueue>,
     log: Arc<MemoryLiveLog>,
@@ -73,7 +70,7 @@ pub struct World {
     /// Posts whose job waits, and those whose job was lost with the queue.
     queued: BTreeSet<PostId>,
     lost: BTreeSet<PostId>,
-    done: BTreeMap<&'static str, usize>,
+    pub done: BTreeMap<&'static str, usize>,
     _folder: tempfile::TempDir,
 }
 
@@ -202,11 +199,11 @@ impl World {
         self.clock.ms.fetch_add(ms, Ordering::SeqCst);
     }
 
-    fn random(&self, below: usize) -> usize {
+    pub fn random(&self, below: usize) -> usize {
         usize::try_from(self.clock.random() % below as u64).unwrap()
     }
 
-    fn some_user(&self) -> UserId {
+    pub fn some_user(&self) -> UserId {
         self.users[self.random(self.users.len())].clone()
     }
 
@@ -241,7 +238,7 @@ impl World {
         self.publish_to(author, false).await
     }
 
-    async fn publish_to(&mut self, author: &UserId, followers_only: bool) -> PostId {
+    pub async fn publish_to(&mut self, author: &UserId, followers_only: bool) -> PostId {
         let delivery = self.feeds.writer.delivery_for(&self.app, author).await.unwrap();
         let post = self.post(author, delivery, followers_only);
         self.feeds.writer.publish(&self.app, &post, None).await.unwrap();
@@ -336,7 +333,7 @@ impl World {
 
     /// A store with another store's outbox: there the post of the job is damaged.
     fn broken_stores(&self) -> Stores {
-        Stores { posts: Arc::new(crate::world::damaged::Damaged), ..self.stores.clone() }
+        Stores { posts: Arc::new(crate::damaged::Damaged), ..self.stores.clone() }
     }
 
     pub async fn open_log(&self, channel: &ScopedChannel) {
@@ -411,7 +408,7 @@ impl World {
     }
 
     /// A walk while jobs wait: in order, nothing that must not be seen, and everything whose fan-out is over.
-    async fn check_in_flight(&self, user: &UserId) {
+    pub async fn check_in_flight(&self, user: &UserId) {
         let walked = self.walk(user, 20).await;
         assert!(walked.windows(2).all(|pair| pair[0] > pair[1]));
         for id in &walked {
@@ -435,171 +432,9 @@ impl World {
         }
     }
 
-    pub async fn step(&mut self) {
-        let (user, other) = (self.some_user(), self.some_user());
-        let celebrity = person(["SpeakerPelosi", "GOPLeader", "SenSchumer", "RepBobbyRush"][self.random(4)]);
-        *self.done.entry("steps").or_default() += 1;
-        match self.random(100) {
-            0..30 => {
-                let author = if self.random(2) == 0 { celebrity } else { user };
-                let followers_only = self.random(4) == 0;
-                self.publish_to(&author, followers_only).await;
-            }
-            30..36 => self.delete(&celebrity).await,
-            36..56 => {
-                let author = if self.random(2) == 0 { celebrity } else { other };
-                self.follow_or_not(&user, &author).await;
-            }
-            56..60 => self.relate(&user, &celebrity).await,
-            60..66 => self.pin(&celebrity).await,
-            66..78 => self.check_in_flight(&user).await,
-            78..84 => self.run_jobs().await,
-            84..88 => self.rebuild_all().await,
-            88..90 => {
-                let forget = self.random(3) == 0;
-                self.restart(forget);
-            }
-            90..92 => self.feeds.modes.reconcile_all().await.unwrap(),
-            92..94 => drop(self.sweep().await),
-            _ => self.advance([1, 100, 1_000, 6_000, 35_000][self.random(5)]),
-        }
-        let ms = self.random(50) as u64;
-        self.advance(ms);
-    }
-
-    async fn delete(&mut self, author: &UserId) {
-        let mine: Vec<PostId> =
-            self.model.posts.iter().filter(|(_, post)| post.author == *author).map(|(id, _)| *id).collect();
-        if mine.is_empty() {
-            return;
-        }
-        let id = mine[self.random(mine.len())];
-        let change = self.feeds.writer.delete(&self.app, Some(author), id).await.unwrap();
-        let post = self.model.posts.get_mut(&id).unwrap();
-        assert_eq!(matches!(change, PostChange::Changed(..)), !post.deleted);
-        post.deleted = true;
-    }
-
-    async fn follow_or_not(&mut self, user: &UserId, author: &UserId) {
-        if user == author {
-            return;
-        }
-        let pair = (user.clone(), author.clone());
-        let keep = self.random(2) == 0;
-        if self.random(2) == 0 {
-            let outcome =
-                self.feeds.writer.follow(&self.app, user, std::slice::from_ref(author)).await.unwrap();
-            if let FollowOutcome::Followed(_) = outcome {
-                self.model.edges.insert(pair, None);
-            }
-            return;
-        }
-        let now = self.clock.now();
-        let ended = self.feeds.writer.unfollow(&self.app, user, author, keep).await.unwrap();
-        match self.model.edges.get(&pair).copied() {
-            Some(None) if keep => drop(self.model.edges.insert(pair, Some(now))),
-            Some(None) => drop(self.model.edges.remove(&pair)),
-            Some(Some(_)) if !keep => drop(self.model.edges.remove(&pair)),
-            _ => assert!(!ended),
-        }
-    }
-
-    async fn relate(&mut self, user: &UserId, target: &UserId) {
-        if user == target {
-            return;
-        }
-        let active = self.random(2) == 0;
-        let relation = if self.random(2) == 0 { Relation::Block } else { Relation::Mute };
-        self.feeds.writer.relate(&self.app, user, relation, target, active).await.unwrap().unwrap();
-        let pair = (user.clone(), target.clone());
-        match (relation, active) {
-            (Relation::Block, true) => self.model.block(user, target),
-            (Relation::Block, false) => drop(self.model.blocks.remove(&pair)),
-            (Relation::Mute, true) => drop(self.model.mutes.insert(pair)),
-            (Relation::Mute, false) => drop(self.model.mutes.remove(&pair)),
-        }
-    }
-
-    async fn pin(&mut self, author: &UserId) {
-        let modes = &self.feeds.modes;
-        match self.random(3) {
-            0 => drop(modes.pin(&self.app, author, Mode::Pull).await.unwrap()),
-            1 => drop(modes.pin(&self.app, author, Mode::Push).await.unwrap()),
-            _ => drop(modes.unpin(&self.app, author).await.unwrap()),
-        }
-        *self.done.entry("pins").or_default() += 1;
-    }
-
     pub fn report(&self) {
         assert!(self.done.get("pull posts").is_some_and(|count| *count > 20), "{:?}", self.done);
         assert!(self.done.get("rebuilds").is_some_and(|count| *count > 20), "{:?}", self.done);
         eprintln!("{:?}", self.done);
-    }
-}
-
-/// A disk that lost a post.
-mod damaged {
-    use async_trait::async_trait;
-    use fama_protocol::{AppId, PostId, UnixMs, UserId};
-    use fama_storage::{
-        AuthorPage, ErrorKind, OutboxRow, Post, PostChange, PostPatch, PostStore, RequestKey, Result,
-        StorageError, StoredResponse,
-    };
-
-    pub struct Damaged;
-
-    fn corrupt<T>() -> Result<T> {
-        Err(StorageError::new(ErrorKind::Corrupt, "a checksum is wrong"))
-    }
-
-    #[async_trait]
-    impl PostStore for Damaged {
-        async fn insert(
-            &self,
-            _: &AppId,
-            _: &Post,
-            _: Option<(&RequestKey, &StoredResponse)>,
-            _: UnixMs,
-        ) -> Result<OutboxRow> {
-            corrupt()
-        }
-
-        async fn get_many(&self, _: &AppId, _: &[PostId]) -> Result<Vec<Option<Post>>> {
-            corrupt()
-        }
-
-        async fn by_author(
-            &self,
-            _: &AppId,
-            _: &UserId,
-            _: Option<PostId>,
-            _: usize,
-            _: bool,
-        ) -> Result<AuthorPage> {
-            corrupt()
-        }
-
-        async fn newest(&self, _: &AppId, _: &UserId) -> Result<Option<PostId>> {
-            corrupt()
-        }
-
-        async fn replies(&self, _: &AppId, _: PostId, _: Option<PostId>, _: usize) -> Result<Vec<PostId>> {
-            corrupt()
-        }
-
-        async fn edit(
-            &self,
-            _: &AppId,
-            _: &UserId,
-            _: PostId,
-            _: &PostPatch,
-            _: UnixMs,
-        ) -> Result<PostChange> {
-            corrupt()
-        }
-
-        async fn delete(&self, _: &AppId, _: Option<&UserId>, _: PostId, _: UnixMs) -> Result<PostChange> {
-            corrupt()
-        }
     }
 }
