@@ -1,0 +1,227 @@
+//! What shards have done for them on the work runtime: tokens, relations, the registry, logs, publishing.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fama_fanout::live::log::LogLimits;
+use fama_fanout::live::{ChannelRead, Publication, Viewer};
+use fama_protocol::centrifuge::ErrorCode;
+use fama_protocol::{AppId, ChannelKind, Epoch, ScopedChannel, UserId};
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::runtime::Handle;
+
+use super::config::{GatewayConfig, times};
+use super::connection::{HistoryAsked, HistoryRead, app_members};
+use super::inbox::{Answer, ConnKey, Inbox, Mail, TableInput, event_members};
+use super::ports::{Ports, TokenRefusal};
+
+/// Jobs of one turn of a shard that are under way at once.
+const AT_ONCE: usize = 256;
+
+/// Something to be done for a shard. Each is answered by one letter, except [`Job::Touch`].
+#[derive(Debug)]
+pub enum Job {
+    /// Check a token.
+    Authenticate(ConnKey, String),
+    /// Check a subscription token.
+    Grant(ConnKey, String),
+    /// Load what matters of a user's relations.
+    Enter(ConnKey, AppId, UserId),
+    /// Publish: data and info, both JSON.
+    Publish(ConnKey, ScopedChannel, Publication),
+    /// Read a history.
+    History(ConnKey, ScopedChannel, HistoryAsked),
+    /// Write to the registry.
+    Register(ScopedChannel, u32),
+    /// Open and read a log.
+    Read { channel: ScopedChannel, attempt: u32, since: u64, epoch: Option<Epoch> },
+    /// Take out of the registry.
+    Unregister(ScopedChannel),
+    /// Keep logs, and compare their tops.
+    Touch(Vec<ScopedChannel>),
+}
+
+/// Does jobs.
+pub struct Worker {
+    ports: Ports,
+    config: Arc<GatewayConfig>,
+    handle: Handle,
+}
+
+impl Worker {
+    /// On this runtime.
+    pub fn new(ports: Ports, config: Arc<GatewayConfig>, handle: Handle) -> Self {
+        Self { ports, config, handle }
+    }
+
+    /// Does the jobs of one turn; answers go to `inbox`.
+    pub fn start(self: &Arc<Self>, jobs: Vec<Job>, inbox: &Arc<Inbox>) {
+        let (worker, inbox) = (Arc::clone(self), Arc::clone(inbox));
+        self.handle.spawn(async move {
+            let (worker, inbox) = (&worker, &inbox);
+            stream::iter(jobs)
+                .for_each_concurrent(AT_ONCE, |job| async move {
+                    let failed = failure(&job);
+                    let limit = Duration::from_millis(times::STEP_MS);
+                    let work = tokio::time::timeout(limit, worker.run(job, inbox));
+                    match AssertUnwindSafe(work).catch_unwind().await {
+                        Ok(Ok(letter)) => letter.into_iter().for_each(|letter| inbox.send(letter)),
+                        _ => failed.into_iter().for_each(|letter| inbox.send(letter)),
+                    }
+                })
+                .await;
+        });
+    }
+
+    async fn run(&self, job: Job, inbox: &Inbox) -> Option<Mail> {
+        let ports = &self.ports;
+        Some(match job {
+            Job::Authenticate(key, token) => {
+                Mail::Answer(key, Answer::Authenticated(ports.authenticator.authenticate(&token).await))
+            }
+            Job::Grant(key, token) => {
+                Mail::Answer(key, Answer::Granted(ports.authenticator.subscription(&token).await))
+            }
+            Job::Enter(key, app, user) => {
+                let entered = ports.viewers.enter(&app, &user).await.ok();
+                let entered = entered.map(|(hold, viewer)| (hold, authors_of(&viewer)));
+                Mail::Answer(key, Answer::Entered(entered))
+            }
+            Job::Publish(key, channel, publication) => {
+                let limits = self.limits(&channel);
+                let published = ports.delivery.publish(&channel, publication.encode(), limits, None).await;
+                Mail::Answer(key, Answer::Published(published.is_ok()))
+            }
+            Job::History(key, channel, asked) => {
+                Mail::Answer(key, Answer::History(self.history(&channel, &asked).await))
+            }
+            Job::Register(channel, attempt) => {
+                let ok = ports.registry.register(&ports.node, &channel).await.is_ok();
+                Mail::Table(TableInput::Registered { channel, attempt, ok })
+            }
+            Job::Unregister(channel) => {
+                // Left behind it only costs messages that nobody here wants, until the next one is registered.
+                if let Err(error) = ports.registry.unregister(&ports.node, &channel).await {
+                    tracing::debug!(%error, %channel, "not taken out of the registry");
+                }
+                Mail::Table(TableInput::Unregistered { channel })
+            }
+            Job::Read { channel, attempt, since, epoch } => {
+                let read = self.read(&channel, since, epoch).await;
+                Mail::Table(TableInput::Read { channel, attempt, read })
+            }
+            Job::Touch(channels) => {
+                self.touch(channels, inbox).await;
+                return None;
+            }
+        })
+    }
+
+    /// How a channel's log is kept.
+    fn limits(&self, channel: &ScopedChannel) -> Option<LogLimits> {
+        match channel.channel.kind() {
+            ChannelKind::App { .. } => self.config.namespaces.of(&channel.channel)?.limits(),
+            ChannelKind::User(_) => Some(self.config.user_log),
+            ChannelKind::Author(_) | ChannelKind::Presence(_) => Some(self.config.author_log),
+        }
+    }
+
+    async fn read(&self, channel: &ScopedChannel, since: u64, epoch: Option<Epoch>) -> Option<ChannelRead> {
+        let limits = self.limits(channel)?;
+        match self.ports.resolver.read(channel, limits, since, epoch).await {
+            Ok(read) => Some(ChannelRead { top: read.top, entries: wire_form(channel, read.entries) }),
+            Err(error) => {
+                tracing::debug!(%error, %channel, "a log is not read, again soon");
+                None
+            }
+        }
+    }
+
+    async fn history(&self, channel: &ScopedChannel, asked: &HistoryAsked) -> HistoryRead {
+        let Some(limits) = self.limits(channel) else { return Err(ErrorCode::NOT_AVAILABLE) };
+        let (log, clock) = (&self.ports.log, &self.ports.clock);
+        let opened = log.open(channel, limits, clock.random(), clock.monotonic_ms()).await;
+        let position = opened.map_err(|_| ErrorCode::INTERNAL)?;
+        if let Some((offset, epoch)) = asked.since
+            && (epoch != Some(position.epoch) || offset > position.offset)
+        {
+            return Err(ErrorCode::UNRECOVERABLE_POSITION);
+        }
+        if asked.limit == 0 {
+            return Ok((position, Vec::new()));
+        }
+        let after = asked.since.filter(|_| !asked.reverse).map_or(0, |(offset, _)| offset);
+        let read = log.since(channel, after, limits.size, clock.monotonic_ms()).await;
+        let Some(read) =
+            read.map_err(|_| ErrorCode::INTERNAL)?.filter(|read| read.top.epoch == position.epoch)
+        else {
+            return Err(ErrorCode::UNRECOVERABLE_POSITION);
+        };
+        let mut entries = read.entries;
+        if after > 0 && entries.first().is_some_and(|(offset, _)| *offset > after + 1) {
+            return Err(ErrorCode::UNRECOVERABLE_POSITION);
+        }
+        if asked.reverse {
+            entries.retain(|(offset, _)| asked.since.is_none_or(|(since, _)| *offset < since));
+            entries.reverse();
+        }
+        entries.truncate(asked.limit);
+        Ok((read.top, wire_form(channel, entries)))
+    }
+
+    async fn touch(&self, channels: Vec<ScopedChannel>, inbox: &Inbox) {
+        let now_ms = self.ports.clock.monotonic_ms();
+        match self.ports.log.touch(&channels, now_ms).await {
+            Ok(tops) => {
+                let pairs = channels.into_iter().zip(tops);
+                let mut letters =
+                    pairs.map(|(channel, top)| Mail::Table(TableInput::Touched { channel, top })).collect();
+                inbox.send_all(&mut letters);
+            }
+            Err(error) => tracing::debug!(%error, "logs are not kept, again soon"),
+        }
+    }
+}
+
+/// The celebrities whose channels a user is subscribed to.
+pub fn authors_of(viewer: &Viewer) -> Vec<UserId> {
+    viewer.celebrities.iter().filter(|author| !viewer.hides(author)).cloned().collect()
+}
+
+/// A payload from the bus as members of a publication.
+pub fn app_payload(payload: &Bytes) -> Bytes {
+    match Publication::decode(payload.clone()) {
+        Some(publication) => app_members(&publication.data, publication.info.as_deref()),
+        None => app_members(b"null", None),
+    }
+}
+
+/// Entries of a log as members of publications.
+fn wire_form(channel: &ScopedChannel, entries: Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
+    let is_app = matches!(channel.channel.kind(), ChannelKind::App { .. });
+    let form = |bytes: &Bytes| if is_app { app_payload(bytes) } else { event_members(bytes) };
+    entries.iter().map(|(offset, bytes)| (*offset, form(bytes))).collect()
+}
+
+/// The answer if a job fails or takes too long.
+fn failure(job: &Job) -> Option<Mail> {
+    Some(match job {
+        Job::Authenticate(key, _) => {
+            Mail::Answer(*key, Answer::Authenticated(Err(TokenRefusal::Unavailable)))
+        }
+        Job::Grant(key, _) => Mail::Answer(*key, Answer::Granted(Err(TokenRefusal::Unavailable))),
+        Job::Enter(key, ..) => Mail::Answer(*key, Answer::Entered(None)),
+        Job::Publish(key, ..) => Mail::Answer(*key, Answer::Published(false)),
+        Job::History(key, ..) => Mail::Answer(*key, Answer::History(Err(ErrorCode::INTERNAL))),
+        Job::Register(channel, attempt) => {
+            Mail::Table(TableInput::Registered { channel: channel.clone(), attempt: *attempt, ok: false })
+        }
+        Job::Read { channel, attempt, .. } => {
+            Mail::Table(TableInput::Read { channel: channel.clone(), attempt: *attempt, read: None })
+        }
+        Job::Unregister(channel) => Mail::Table(TableInput::Unregistered { channel: channel.clone() }),
+        Job::Touch(_) => return None,
+    })
+}
