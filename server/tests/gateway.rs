@@ -1,5 +1,7 @@
 //! The connection engine over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod gateway_world;
 
 use std::time::{Duration, Instant};
@@ -32,14 +34,17 @@ async fn connect_subscribe_publish_and_come_back() {
 
     let mut bob = world.user("bob").await;
     for n in 2..5 {
-        let reply = bob.ask(&format!("{{\"id\":{n},\"publish\":{{\"channel\":\"chat:x\",\"data\":{n}}}}}")).await;
+        let reply =
+            bob.ask(&format!("{{\"id\":{n},\"publish\":{{\"channel\":\"chat:x\",\"data\":{n}}}}}")).await;
         assert!(reply.publish.is_some(), "{reply:?}");
     }
     for n in 2..5u64 {
         assert_eq!(alice.publication().await, ("chat:x".to_owned(), n.to_string(), n));
     }
     let recover = |offset, epoch: &str| {
-        format!("{{\"id\":9,\"subscribe\":{{\"channel\":\"chat:x\",\"recover\":true,\"offset\":{offset},\"epoch\":\"{epoch}\"}}}}")
+        format!(
+            "{{\"id\":9,\"subscribe\":{{\"channel\":\"chat:x\",\"recover\":true,\"offset\":{offset},\"epoch\":\"{epoch}\"}}}}"
+        )
     };
     let back = bob.ask(&recover(2, &subscribed.epoch)).await.subscribe.unwrap();
     let offsets: Vec<_> = back.publications.iter().map(|it| (it.offset, it.data.get())).collect();
@@ -49,10 +54,15 @@ async fn connect_subscribe_publish_and_come_back() {
     let done = bob.ask("{\"id\":10,\"unsubscribe\":{\"channel\":\"chat:x\"}}").await;
     assert!(done.unsubscribe.is_some());
     let lost = bob.ask(&recover(2, "abc")).await.subscribe.unwrap();
-    assert_eq!((lost.recovered, lost.was_recovering, lost.offset, lost.publications.len()), (false, true, 4, 0));
+    assert_eq!(
+        (lost.recovered, lost.was_recovering, lost.offset, lost.publications.len()),
+        (false, true, 4, 0)
+    );
 
     let history = |limit, reverse| {
-        format!("{{\"id\":11,\"history\":{{\"channel\":\"chat:x\",\"limit\":{limit},\"reverse\":{reverse}}}}}")
+        format!(
+            "{{\"id\":11,\"history\":{{\"channel\":\"chat:x\",\"limit\":{limit},\"reverse\":{reverse}}}}}"
+        )
     };
     let kept = bob.ask(&history(2, true)).await.history.unwrap();
     assert_eq!(kept.publications.iter().map(|it| it.offset).collect::<Vec<_>>(), [4, 3]);
@@ -85,10 +95,18 @@ async fn permissions_and_errors() {
     assert_eq!(alice.close_code().await, 3509);
 
     let mut bob = world.user("bob").await;
-    let opened = bob.ask("{\"id\":2,\"subscribe\":{\"channel\":\"gate:x\",\"token\":\"gate:x@bob/60000\"}}").await;
+    let opened =
+        bob.ask("{\"id\":2,\"subscribe\":{\"channel\":\"gate:x\",\"token\":\"gate:x@bob/60000\"}}").await;
     let opened = opened.subscribe.unwrap();
     assert!(opened.expires && opened.ttl == 49 || opened.ttl == 50, "{opened:?}");
-    assert!(bob.ask("{\"id\":3,\"sub_refresh\":{\"channel\":\"gate:x\",\"token\":\"gate:x@bob/90000\"}}").await.sub_refresh.unwrap().ttl > 70);
+    assert!(
+        bob.ask("{\"id\":3,\"sub_refresh\":{\"channel\":\"gate:x\",\"token\":\"gate:x@bob/90000\"}}")
+            .await
+            .sub_refresh
+            .unwrap()
+            .ttl
+            > 70
+    );
     bob.send("{\"id\":4,\"subscribe\":{\"channel\":\"gate:y\",\"token\":\"gate:y@alice\"}}").await;
     assert_eq!(bob.close_code().await, 3500);
 
@@ -127,11 +145,7 @@ async fn a_users_own_channel_delivers_and_recovers() {
     world.event("m1", &["dora"], "carl").await;
     assert_eq!(muting.publication().await, ("user:#dora".into(), "{\"type\":\"void\"}".into(), 1));
     let mut three = world.client().await;
-    let connected = three
-        .ask("{\"id\":1,\"connect\":{\"token\":\"alice\"}}")
-        .await
-        .connect
-        .unwrap();
+    let connected = three.ask("{\"id\":1,\"connect\":{\"token\":\"alice\"}}").await.connect.unwrap();
     let epoch = connected.subs["user:#alice"].epoch.clone();
     two.goodbye().await;
     drop(one);
@@ -176,18 +190,28 @@ async fn celebrities_come_and_go_by_pushes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broadcasts_reach_everybody_once_and_in_order() {
-    let world = world(|_| {}).await;
+    let world = world(|config| config.ping_s = 1_000).await;
     let mut clients = Vec::new();
     for n in 0..100 {
-        let mut client = world.user(&format!("u{n}")).await;
+        let mut client = world.client().await;
         let channel = if n % 10 == 0 { "raw:x" } else { "chat:x" };
-        let reply = client.ask(&format!("{{\"id\":2,\"subscribe\":{{\"channel\":\"{channel}\"}}}}")).await;
-        assert!(reply.subscribe.is_some());
+        let (connect, subscribe) = (format!("\"token\":\"u{n}\""), format!("\"channel\":\"{channel}\""));
+        client
+            .send(&format!(
+                "{{\"id\":1,\"connect\":{{{connect}}}}}\n{{\"id\":2,\"subscribe\":{{{subscribe}}}}}"
+            ))
+            .await;
         clients.push(client);
+    }
+    for client in &mut clients {
+        assert!(client.next().await.unwrap().connect.is_some());
+        assert!(client.next().await.unwrap().subscribe.is_some());
     }
     let publish = async |client: &mut gateway_world::Client, channel: &str| {
         for n in 1..=200u64 {
-            client.send(&format!("{{\"id\":{},\"publish\":{{\"channel\":\"{channel}\",\"data\":{n}}}}}", n + 2)).await;
+            client
+                .send(&format!("{{\"id\":{},\"publish\":{{\"channel\":\"{channel}\",\"data\":{n}}}}}", n + 2))
+                .await;
         }
     };
     let mut sender = world.user("sender").await;
@@ -271,6 +295,7 @@ async fn draining_sends_everybody_away() {
     assert!(codes.iter().all(|code| *code == 3001), "{codes:?}");
     let refused = tokio_tungstenite::connect_async(format!("ws://{address}/connection/websocket")).await;
     assert!(format!("{:?}", refused.unwrap_err()).contains("503"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(world.handle.connections(), 0);
     world.handle.stop();
 }

@@ -1,5 +1,7 @@
 //! The connection engine against peers that break the rules, over raw sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[allow(dead_code, reason = "shared with the other suite")]
 mod gateway_world;
 
@@ -38,7 +40,8 @@ async fn rest(mut socket: TcpStream) -> (Vec<u8>, Duration) {
 
 /// The code of the last close frame.
 fn close_code(bytes: &[u8]) -> u16 {
-    let at = bytes.iter().rposition(|byte| *byte == 0x88).unwrap_or_else(|| panic!("no close frame: {bytes:?}"));
+    let at =
+        bytes.iter().rposition(|byte| *byte == 0x88).unwrap_or_else(|| panic!("no close frame: {bytes:?}"));
     u16::from_be_bytes([bytes[at + 2], bytes[at + 3]])
 }
 
@@ -131,7 +134,8 @@ async fn slow_and_silent_peers_are_closed_in_time() {
     slow.write_all(&frame(0x81, b"{\"id\":1,\"connect\":{\"token\":\"a\"}}")).await.unwrap();
     slow.write_all(&[0x81]).await.unwrap();
     let (silent, dribble, stale, slow) = tokio::join!(rest(silent), rest(dribble), rest(stale), rest(slow));
-    let about = |took: Duration, s: u64| took > Duration::from_secs(s - 1) && took < Duration::from_secs(s + 7);
+    let about =
+        |took: Duration, s: u64| took > Duration::from_secs(s - 1) && took < Duration::from_secs(s + 7);
     assert!(silent.0.is_empty() && about(silent.1, 10), "{silent:?}");
     assert!(dribble.0.starts_with(b"HTTP/1.1 408 ") && about(dribble.1, 10), "{dribble:?}");
     assert!(close_code(&stale.0) == 3502 && about(stale.1, 10), "{stale:?}");
@@ -148,14 +152,19 @@ async fn whoever_does_not_read_is_closed_and_the_others_go_on() {
     })
     .await;
     let mut deaf = upgraded(&world).await;
-    deaf.write_all(&frame(0x81, b"{\"id\":1,\"connect\":{\"token\":\"deaf\"}}\n{\"id\":2,\"subscribe\":{\"channel\":\"raw:x\"}}"))
-        .await
-        .unwrap();
+    deaf.write_all(&frame(
+        0x81,
+        b"{\"id\":1,\"connect\":{\"token\":\"deaf\"}}\n{\"id\":2,\"subscribe\":{\"channel\":\"raw:x\"}}",
+    ))
+    .await
+    .unwrap();
     let (mut other, mut sender) = (world.user("alice").await, world.user("bob").await);
     other.ask("{\"id\":2,\"subscribe\":{\"channel\":\"raw:x\"}}").await;
     let big = "x".repeat(30_000);
     for n in 2..402 {
-        let reply = sender.ask(&format!("{{\"id\":{n},\"publish\":{{\"channel\":\"raw:x\",\"data\":\"{big}\"}}}}")).await;
+        let reply = sender
+            .ask(&format!("{{\"id\":{n},\"publish\":{{\"channel\":\"raw:x\",\"data\":\"{big}\"}}}}"))
+            .await;
         assert!(reply.publish.is_some());
         other.publication().await;
     }

@@ -35,7 +35,8 @@ struct Names(Arc<dyn Clock>);
 #[async_trait]
 impl Authenticator for Names {
     async fn authenticate(&self, token: &str) -> Result<Principal, TokenRefusal> {
-        let (name, lives) = token.split_once('/').map_or((token, None), |(n, ms)| (n, ms.parse::<u64>().ok()));
+        let (name, lives) =
+            token.split_once('/').map_or((token, None), |(n, ms)| (n, ms.parse::<u64>().ok()));
         match name {
             "" => return Err(TokenRefusal::Missing),
             "old" => return Err(TokenRefusal::Expired),
