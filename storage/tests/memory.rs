@@ -1,10 +1,12 @@
 //! The store in memory passes the contract.
 
+use std::future::{Ready, ready};
+
 use fama_storage::memory::MemoryStore;
 use fama_storage::{Stores, storage_contract};
 
-async fn fresh() -> (Stores, ()) {
-    (MemoryStore::new().stores(), ())
+fn fresh() -> Ready<(Stores, ())> {
+    ready((MemoryStore::new().stores(), ()))
 }
 
 storage_contract!(fresh);

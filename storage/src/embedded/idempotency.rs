@@ -109,17 +109,14 @@ fn abandon(txn: &mut Txn<'_>, app: &AppId, key: &RequestKey, id: PostId) -> Resu
     Ok(())
 }
 
-/// Removes one record by its place in time, unless it was claimed anew meanwhile.
+/// Removes one record by its place in time, unless it was claimed anew meanwhile, which moved it.
 fn remove_expired(txn: &mut Txn<'_>, place: &[u8]) -> Result<bool> {
-    let (at, claim_key) = keys::parse_claimed_at(place)?;
     if txn.get(Space::Time, place)?.is_none() {
         return Ok(false);
     }
+    let (_at, claim_key) = keys::parse_claimed_at(place)?;
     txn.delete(Space::Time, place.to_vec());
-    let row = txn.get(Space::Work, &claim_key)?;
-    if row.map(|row| ClaimRow::decode(&row)).transpose()?.is_some_and(|row| row.at == at) {
-        txn.delete(Space::Work, claim_key);
-    }
+    txn.delete(Space::Work, claim_key);
     Ok(true)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use fama_protocol::{AppId, UnixMs};
-use fjall::{PersistMode, UserValue};
+use fjall::{PersistMode, UserKey, UserValue};
 
 use super::keys::{self, Key, table};
 use super::rows::encode_numbers;
@@ -11,12 +11,12 @@ use super::tables::{ALL_SPACES, SPACES, Space, Tables};
 use super::work_rows::QueuedRow;
 use crate::{OutboxRow, OutboxState, Result, Task, slot_of};
 
-type Changes = HashMap<Vec<u8>, Option<UserValue>>;
+type Changes = HashMap<UserKey, Option<UserValue>>;
 
 /// A change of the current write, and what the batch had there before it.
 struct Undo {
     space: Space,
-    key: Vec<u8>,
+    key: UserKey,
     before: Before,
 }
 
@@ -97,6 +97,7 @@ impl<'a> Txn<'a> {
     }
 
     fn change(&mut self, space: Space, key: Vec<u8>, row: Option<UserValue>) {
+        let key = UserKey::from(key);
         let before = self.changes[space as usize].insert(key.clone(), row);
         let before = before.map_or(Before::Nothing, Before::Change);
         self.undo.push(Undo { space, key, before });
@@ -144,6 +145,9 @@ impl<'a> Txn<'a> {
         let mut batch = self.tables.database.batch().durability(Some(PersistMode::SyncData));
         for (space, changes) in ALL_SPACES.into_iter().zip(self.changes) {
             let keyspace = self.tables.space(space);
+            // In order, a memtable finds the place of each near that of the one before.
+            let mut changes: Vec<_> = changes.into_iter().collect();
+            changes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             for (key, row) in changes {
                 match row {
                     Some(row) => batch.insert(keyspace, key, row),
@@ -173,5 +177,48 @@ impl QueuedRow {
             task: self.task,
             state: OutboxState::Queued { at: self.at, attempts: self.attempts },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::EmbeddedOptions;
+    use crate::{ErrorKind, StorageError};
+
+    #[test]
+    fn a_write_that_fails_half_way_leaves_the_batch_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("db");
+        let options = EmbeddedOptions::default();
+        Tables::create(&path, &options).unwrap();
+        let tables = Tables::open(&path, &options).unwrap();
+        let mut txn = Txn::new(&tables);
+        let drain = |version| Task::Drain { author: fama_protocol::UserId::new("ann").unwrap(), version };
+        let put =
+            |txn: &mut Txn<'_>, key: &[u8], row: &[u8]| txn.put(Space::Misc, key.to_vec(), row.to_vec());
+        let row = |txn: &Txn<'_>, key: &[u8]| txn.get(Space::Misc, key).unwrap().map(|row| row.to_vec());
+        txn.attempt(|txn| {
+            put(txn, b"kept", b"1");
+            txn.owe(&AppId::default(), drain(1), UnixMs(1));
+            Ok(())
+        })
+        .unwrap();
+        let failed: Result<()> = txn.attempt(|txn| {
+            put(txn, b"kept", b"2");
+            put(txn, b"kept", b"3");
+            put(txn, b"new", b"1");
+            txn.delete(Space::Misc, b"kept".to_vec());
+            txn.owe(&AppId::default(), drain(2), UnixMs(2));
+            Err(StorageError::new(ErrorKind::Unavailable, "the disk failed"))
+        });
+        failed.unwrap_err();
+        assert_eq!((row(&txn, b"kept"), row(&txn, b"new")), (Some(b"1".to_vec()), None));
+        let effects = txn.commit(0).unwrap();
+        assert_eq!((effects.backlog, effects.appeared.len()), (1, 1));
+        let rows: Vec<_> =
+            tables.view().range(Space::Misc, vec![0], vec![0xff]).map(Result::unwrap).collect();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(tables.view().range(Space::Time, vec![0], vec![0xff]).count(), 1);
     }
 }

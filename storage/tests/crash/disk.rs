@@ -50,13 +50,15 @@ impl Drop for Mount {
     }
 }
 
+fn free_kib(mount: &Mount) -> u64 {
+    let output = Command::new("df").args(["--output=avail", "-k"]).arg(mount.path()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap()
+}
+
 /// Takes all room but about so much.
 fn fill(mount: &Mount, leave_kib: u64) -> PathBuf {
     let path = mount.path().join("filler");
-    let output = Command::new("df").args(["--output=avail", "-k"]).arg(mount.path()).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let free: u64 = text.lines().nth(1).unwrap().trim().parse().unwrap();
-    let bytes = vec![1; usize::try_from((free - leave_kib) * 1_024).unwrap()];
+    let bytes = vec![1; usize::try_from((free_kib(mount) - leave_kib) * 1_024).unwrap()];
     std::fs::write(&path, bytes).unwrap();
     path
 }
@@ -106,6 +108,7 @@ async fn survives_a_full_disk(options: EmbeddedOptions, leave_kib: u64, cause: C
         let (written, last) = write_until_full(&stores, round * 100_000, cause).await;
         acknowledged.extend(written);
         assert_eq!(store.health(), Health::Full);
+        assert!(free_kib(&mount) * 1_024 > options.reserve_bytes / 4 * 3, "the reserve was used up");
         let mut refused = BTreeSet::new();
         // Plain posts, so that nothing of a refused write is a first step that went well. Some may still fit.
         for number in (1..40).map(|step| last.next_multiple_of(4) + step * 4) {
