@@ -22,7 +22,7 @@ describe('the demo page', () => {
   before(async () => {
     mkdirSync(SHOTS, { recursive: true });
     profile = mkdtempSync(join(tmpdir(), 'fama-chromium-'));
-    server = await start({ args: ['demo'] });
+    server = await start({ args: ['demo', '--port', '0', '--post-every-ms', '2000'] });
     context = await chromium.launchPersistentContext(profile, {
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
       headless: true,

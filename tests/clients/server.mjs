@@ -21,8 +21,8 @@ export function token(user, ttlSeconds = 3600, more = {}) {
   return `${signed}.${createHmac('sha256', SECRET).update(signed).digest('base64url')}`;
 }
 
-/** Starts `fama <args>`; `config` is more TOML. Call `stop()` at the end, always. */
-export async function start({ args = ['serve'], config = '' } = {}) {
+/** Starts `fama serve`, with `config` as more TOML, or `fama <args>`. Call `stop()` at the end, always. */
+export async function start({ args, config = '' } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'fama-node-'));
   const file = join(folder, 'fama.toml');
   const digest = createHash('sha256').update(KEY).digest('hex');
@@ -32,7 +32,12 @@ export async function start({ args = ['serve'], config = '' } = {}) {
       `[auth]\nhmac_secret = "${SECRET}"\napi_keys = ["tests:${digest}"]\n` +
       `[limits]\nuser_per_minute = 0\naddress_per_minute = 0\n${config}`,
   );
-  const child = spawn(BINARY, [...args, '--config', file], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(BINARY, args ?? ['serve', '--config', file], {
+    cwd: folder,
+    // What it leaves in a temporary folder goes with ours.
+    env: { ...process.env, TMPDIR: folder },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const lines = [];
   const exited = new Promise((resolve) => child.once('exit', resolve));
   const stop = async () => {

@@ -116,7 +116,7 @@ impl Rest {
     /// Sends anything; an error is a connection that failed or a time that ran out.
     pub async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> reqwest::Result<Answer> {
         let mut request =
-            client().request(method, format!("{}{path}", self.base)).headers(self.headers.clone());
+            self.client.request(method, format!("{}{path}", self.base)).headers(self.headers.clone());
         if let Some(body) = body {
             if !self.headers.contains_key("content-type") {
                 request = request.header("content-type", "application/json");

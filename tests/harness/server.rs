@@ -188,17 +188,12 @@ impl TestServer {
         let (found, lines) = channel();
         self.log.follow(child.stdout.take().expect("piped"), found.clone());
         self.log.follow(child.stderr.take().expect("piped"), found);
-        match wait_for_addresses(&lines, self.setup.start_limit) {
-            Some((base, admin)) => self.running = Some(Running { child, base, admin }),
-            None => {
-                let _ = child.kill();
-                let status = child.wait();
-                panic!(
-                    "the server did not say where it listens ({status:?}):\n{}",
-                    self.log.lines().join("\n")
-                );
-            }
-        }
+        let Some((base, admin)) = wait_for_addresses(&lines, self.setup.start_limit) else {
+            let _ = child.kill();
+            let status = child.wait();
+            panic!("the server did not say where it listens ({status:?}):\n{}", self.log.lines().join("\n"));
+        };
+        self.running = Some(Running { child, base, admin });
     }
 
     fn running(&self) -> &Running {

@@ -44,7 +44,7 @@ async fn requests_are_checked() {
         async |method, path: &str, body: &[u8]| alice.send(method, path, Some(body.to_vec())).await.unwrap();
     send(Method::POST, "/v1/posts", b"{\"text\":").await.refused(400, "bad_request");
     send(Method::POST, "/v1/posts", b"\xff\xfe").await.refused(400, "bad_request");
-    send(Method::POST, "/v1/posts", &[b'['; 60_000]).await.refused(400, "bad_request");
+    send(Method::POST, "/v1/posts", &vec![b'['; 60_000]).await.refused(400, "bad_request");
     let large = json!({"text": "x", "data": "y".repeat(70_000)}).to_string();
     send(Method::POST, "/v1/posts", large.as_bytes()).await.refused(413, "payload_too_large");
     let plain = alice.clone().header("content-type", "text/plain");

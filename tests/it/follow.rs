@@ -1,13 +1,9 @@
 //! The follow graph.
 
 use fama_tests::server::{Setup, TestServer};
-use serde_json::{Value, json};
+use serde_json::json;
 
-fn users(entries: &[Value]) -> Vec<&str> {
-    let mut users: Vec<_> = entries.iter().map(|entry| entry["user"].as_str().unwrap()).collect();
-    users.sort_unstable();
-    users
-}
+use crate::users;
 
 #[tokio::test]
 async fn follows_are_idempotent_and_seen_from_both_ends() {

@@ -2,20 +2,15 @@
 
 use fama_tests::server::{Setup, TestServer};
 use fama_tests::token::SERVICE_KEY;
-use serde_json::Value;
+
+use crate::users;
 
 const FOLLOWS: &str = "follower,followee\nalice,bob\nalice,carol\nbob,alice\nalice,bob\n";
 
 fn write(server: &TestServer, name: &str, text: &str) -> String {
     let path = server.folder().join(name);
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("the file is written");
     path.to_string_lossy().into_owned()
-}
-
-fn users(entries: &[Value]) -> Vec<&str> {
-    let mut users: Vec<_> = entries.iter().map(|entry| entry["user"].as_str().unwrap()).collect();
-    users.sort_unstable();
-    users
 }
 
 #[track_caller]

@@ -18,3 +18,10 @@ use std::time::Duration;
 
 /// Longer than anything live may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(5);
+
+/// Whom the entries of a follow list name, sorted.
+pub fn users(entries: &[serde_json::Value]) -> Vec<&str> {
+    let mut users: Vec<_> = entries.iter().filter_map(|entry| entry["user"].as_str()).collect();
+    users.sort_unstable();
+    users
+}

@@ -72,7 +72,7 @@ async fn a_gap_that_cannot_be_filled_is_told() {
     let other = At { epoch: "feed".into(), offset: 30 };
     let carol = Session::open(&server.ws_url(), "carol").await;
     let reply = carol.subscribe("chat:room", Some(&other)).await.unwrap();
-    assert_eq!(reply["recovered"].as_bool().unwrap_or(false), false, "another epoch proves nothing");
+    assert_ne!(reply["recovered"], true, "another epoch proves nothing");
 }
 
 #[tokio::test]

@@ -160,8 +160,7 @@ async fn tokens_decide_who_connects() {
     let server = TestServer::spawn();
     let with = |token: Option<String>| Connect { token, ..Connect::default() };
     let refused = async |token: Option<String>| {
-        let error = Session::connect(&server.ws_url(), &with(token)).await.err().expect("refused");
-        error
+        Session::connect(&server.ws_url(), &with(token)).await.err().expect("refused")
     };
     let as_error = |code| format!("{:?}", Refused { code, temporary: false });
     assert_eq!(refused(None).await, as_error(101));
@@ -179,8 +178,8 @@ async fn a_token_is_refreshed_or_the_connection_ends() {
     let server = TestServer::spawn();
     let connect = |ttl| Connect { token: Some(user_for("alice", ttl)), ..Connect::default() };
     let (one, two) = (connect(1), connect(1));
-    let (kept, left) =
-        tokio::join!(Session::connect(&server.ws_url(), &one), Session::connect(&server.ws_url(), &two));
+    let url = server.ws_url();
+    let (kept, left) = tokio::join!(Session::connect(&url, &one), Session::connect(&url, &two));
     let (kept, left) = (kept.unwrap(), left.unwrap());
     let fresh = kept.command("refresh", json!({"token": user_for("alice", 600)})).await.unwrap();
     assert_eq!((&fresh["expires"], &fresh["client"]), (&json!(true), &kept.hello["client"]));

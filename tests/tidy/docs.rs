@@ -48,15 +48,17 @@ fn the_commands_of_the_readme_exist() {
                     wrong.push(format!("{command}: no such subcommand"));
                 }
             }
-            ["fama", verb, ..] | ["./target/release/fama", verb, ..]
+            ["fama" | "./target/release/fama", verb, ..]
                 if !verb.starts_with('-') && !help.contains(&format!("\n  {verb} ")) =>
             {
                 wrong.push(format!("{command}: no such subcommand"));
             }
-            [script, ..] if script.starts_with("./") && !script.starts_with("./target") => {
-                if !root().join(script).is_file() {
-                    wrong.push(format!("{command}: no such file"));
-                }
+            [script, ..]
+                if script.starts_with("./")
+                    && !script.starts_with("./target")
+                    && !root().join(script).is_file() =>
+            {
+                wrong.push(format!("{command}: no such file"));
             }
             _ => {}
         }

@@ -118,7 +118,11 @@ fn nothing_is_left_over() {
         if file.path.starts_with("server/assets/") {
             continue;
         }
-        let code = if file.path.ends_with(".rs") { code_only(&file.text) } else { String::new() };
+        let code = if Path::new(&file.path).extension().is_some_and(|x| x == "rs") {
+            code_only(&file.text)
+        } else {
+            String::new()
+        };
         for (number, (line, code)) in
             file.text.lines().zip(code.lines().chain(std::iter::repeat(""))).enumerate()
         {

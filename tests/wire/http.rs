@@ -18,7 +18,7 @@ async fn who_says_nothing_is_let_go() {
     let mut silent = Wire::open(server.address()).await;
     let mut dribbling = Wire::open(server.address()).await;
     let dribble = async {
-        for byte in b"GET /health HTTP/1.1\r\nX-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".iter() {
+        for byte in b"GET /health HTTP/1.1\r\nX-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" {
             dribbling.write(&[*byte]).await;
             if dribbling.ended(Duration::from_millis(500)).await {
                 return;
