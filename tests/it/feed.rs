@@ -118,13 +118,13 @@ async fn a_feed_outlives_a_crash() {
 
 #[tokio::test]
 async fn a_feed_goes_on_below_what_is_kept_ready() {
-    let server = Setup::new().set("feed.hot_cap", 10).start();
+    let server = Setup::new().set("feed.hot_cap", 20).start();
     let (alice, bob, carol) = (server.user("alice"), server.user("bob"), server.user("carol"));
     for author in ["bob", "carol"] {
         alice.follow(author).await;
     }
     let mut expected = Vec::new();
-    for n in 0..40 {
+    for n in 0..70 {
         let author = if n % 3 == 0 { &bob } else { &carol };
         expected.insert(0, author.publish(&format!("{n}")).await);
     }
@@ -132,7 +132,7 @@ async fn a_feed_goes_on_below_what_is_kept_ready() {
         (alice.feed().await == expected).then_some(())
     })
     .await;
-    for limit in [1, 7, 100] {
+    for limit in [3, 7, 100] {
         let entries = alice.walk("/v1/feed", limit).await;
         let ids: Vec<_> = entries.iter().map(|post| post["id"].as_str().unwrap()).collect();
         assert_eq!(ids, expected, "{limit} at a time");

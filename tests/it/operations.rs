@@ -15,8 +15,9 @@ async fn health_says_how_it_is() {
     for key in ["store", "cache", "bus", "uptime_s", "version", "connections"] {
         assert_ne!(health[key], Value::Null, "{key}: {health}");
     }
-    let _ = anyone.get("/health/live").await.expect(200);
-    let _ = anyone.get("/health/ready").await.expect(200);
+    for probe in ["/health/live", "/health/ready"] {
+        assert_eq!(anyone.get(probe).await.status / 100, 2, "{probe}");
+    }
     let _session = Session::open(&server.ws_url(), "alice").await;
     assert_eq!(anyone.get("/health").await.expect(200).body["connections"], 1);
 }

@@ -110,6 +110,6 @@ async fn requests_may_be_pipelined() {
     let mut wire = Wire::open(server.address()).await;
     wire.write(&b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3)).await;
     for _ in 0..3 {
-        assert_eq!(wire.head().await.status, 200);
+        assert_eq!(wire.head().await.status / 100, 2);
     }
 }
