@@ -204,7 +204,9 @@ impl World {
             rising.len() >= 3 && falling.len() >= 2,
             "the thresholds fit the graph: {rising:?} {falling:?}"
         );
-        let before = self.modes(&[&rising[..], &falling[..]].concat()).await;
+        // An import knows no modes: they come with the first looks at the counts.
+        self.modes_become(&rising, "push").await;
+        self.modes_become(&falling, "pull").await;
         let posting = stream::iter(&authors).for_each_concurrent(WRITERS, async |author| {
             self.shared.post(author).await;
         });
@@ -234,26 +236,26 @@ impl World {
             begun.elapsed()
         );
         // The change of mode itself comes later than the counts: post on until it is there, and beyond.
-        let all = [&rising[..], &falling[..]].concat();
+        self.modes_become(&rising, "pull").await;
+        self.modes_become(&falling, "push").await;
+        for person in rising.iter().chain(&falling) {
+            self.shared.post(&name(*person)).await;
+        }
+    }
+
+    /// Posts by those people until each is delivered so.
+    async fn modes_become(&self, people: &[u32], wanted: &str) {
         let end = tokio::time::Instant::now() + Duration::from_secs(60);
         loop {
-            for person in &all {
+            let now = self.modes(people).await;
+            if now.values().all(|mode| mode == wanted) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < end, "not all became {wanted}: {now:?}");
+            for person in people {
                 self.shared.post(&name(*person)).await;
             }
-            let now = self.modes(&all).await;
-            let changed = all.iter().filter(|person| now[*person] != before[*person]).count();
-            if changed == all.len() {
-                break;
-            }
-            assert!(
-                tokio::time::Instant::now() < end,
-                "only {changed} of {} authors changed: {now:?}",
-                all.len()
-            );
             tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        for person in &all {
-            self.shared.post(&name(*person)).await;
         }
     }
 
