@@ -50,7 +50,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         len @ 0..126 => out.push(0x80 | u8::try_from(len).unwrap()),
         len @ 126..0x1_0000 => {
-            out.push(0x80 | 126);
+            out.push(0xfe);
             out.extend(u16::try_from(len).unwrap().to_be_bytes());
         }
         len => {

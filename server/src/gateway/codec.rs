@@ -105,6 +105,7 @@ pub struct Decoder {
     given: bool,
 }
 
+#[expect(clippy::mut_mut, reason = "a cursor over bytes that are unmasked in place")]
 impl Decoder {
     /// Since when a message is incomplete.
     pub fn incomplete_since(&self) -> Option<u64> {
@@ -183,19 +184,15 @@ impl Decoder {
             }
         }
         let message = self.partial.as_deref().map_or((None, 0, 0), Partial::message);
-        match parse_head(input, message, rules)? {
-            Some((head, len)) => {
-                *input = std::mem::take(input).split_at_mut(len).1;
-                Ok(Some((head, 0)))
-            }
-            None => {
-                let partial = self.partial(now_ms);
-                partial.head_len = input.len();
-                partial.head[..input.len()].copy_from_slice(input);
-                *input = &mut [];
-                Ok(None)
-            }
+        if let Some((head, len)) = parse_head(input, message, rules)? {
+            *input = std::mem::take(input).split_at_mut(len).1;
+            return Ok(Some((head, 0)));
         }
+        let partial = self.partial(now_ms);
+        partial.head_len = input.len();
+        partial.head[..input.len()].copy_from_slice(input);
+        *input = &mut [];
+        Ok(None)
     }
 
     /// Goes on with a head that was cut off.
@@ -208,18 +205,14 @@ impl Decoder {
         let more = input.len().min(partial.head.len() - had);
         partial.head[had..had + more].copy_from_slice(&input[..more]);
         let message = partial.message();
-        match parse_head(&partial.head[..had + more], message, rules)? {
-            Some((head, len)) => {
-                *input = std::mem::take(input).split_at_mut(len - had).1;
-                partial.head_len = 0;
-                Ok(Some((head, 0)))
-            }
-            None => {
-                partial.head_len = had + more;
-                *input = &mut [];
-                Ok(None)
-            }
+        if let Some((head, len)) = parse_head(&partial.head[..had + more], message, rules)? {
+            *input = std::mem::take(input).split_at_mut(len - had).1;
+            partial.head_len = 0;
+            return Ok(Some((head, 0)));
         }
+        partial.head_len = had + more;
+        *input = &mut [];
+        Ok(None)
     }
 
     fn partial(&mut self, now_ms: u64) -> &mut Partial {

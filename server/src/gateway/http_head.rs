@@ -8,7 +8,7 @@ use httparse::{EMPTY_HEADER, Header, Request, Status};
 pub const MAX_HEAD: usize = 16 << 10;
 /// Most header fields.
 pub const MAX_HEADERS: usize = 64;
-/// Where WebSockets come in.
+/// Where handshakes of the client protocol come in.
 pub const WEBSOCKET_PATH: &str = "/connection/websocket";
 /// Where every message is sent back; see `GatewayConfig::echo`.
 pub const ECHO_PATH: &str = "/connection/echo";

@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// A peer that acknowledges nothing for so long is gone.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 
 /// Binds `count` sockets to one address. With port 0 the first one's port is taken for all. Accepted sockets inherit the
 /// options set here.

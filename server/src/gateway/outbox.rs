@@ -40,6 +40,8 @@ struct Pending {
     held: Option<Vec<Bytes>>,
     /// The latest pong: one is enough.
     pong: Option<Bytes>,
+    /// The first of the queue is a pong.
+    pong_first: bool,
     /// When the socket last took something.
     since_ms: u64,
 }
@@ -137,7 +139,13 @@ impl Outbox {
     pub fn pong(&mut self, socket: &impl TryWrite, frame: Vec<u8>, limit: usize, now_ms: u64) -> Sent {
         match &mut self.pending {
             Some(pending) if !pending.queue.is_empty() => {
-                pending.pong = Some(frame.into());
+                match pending.queue.front_mut().filter(|_| pending.pong_first && !pending.begun) {
+                    Some(first) => {
+                        pending.bytes = pending.bytes + frame.len() - first.len();
+                        *first = frame.into();
+                    }
+                    None => pending.pong = Some(frame.into()),
+                }
                 Sent::Waits
             }
             _ => self.reply(socket, frame, limit, now_ms),
@@ -162,6 +170,7 @@ impl Outbox {
             if let Some(pong) = pending.pong.take_if(|_| !pending.begun) {
                 pending.bytes += pong.len() + ENTRY;
                 pending.queue.push_front(pong);
+                pending.pong_first = true;
             }
             if pending.queue.is_empty() {
                 if pending.held.is_none() {
@@ -219,7 +228,7 @@ impl Pending {
             written -= front.len();
             self.bytes -= front.len() + ENTRY;
             self.queue.pop_front();
-            self.begun = false;
+            (self.begun, self.pong_first) = (false, false);
         }
     }
 }

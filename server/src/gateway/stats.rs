@@ -17,7 +17,7 @@ pub struct Counts {
     pub accepted: u64,
     /// Sockets not accepted because this process has no more.
     pub accept_errors: u64,
-    /// Handshakes that became WebSockets.
+    /// Handshakes accepted.
     pub upgraded: u64,
     /// Heads refused.
     pub refused: u64,

@@ -131,7 +131,7 @@ impl Worker {
     async fn read(&self, channel: &ScopedChannel, since: u64, epoch: Option<Epoch>) -> Option<ChannelRead> {
         let limits = self.limits(channel)?;
         match self.ports.resolver.read(channel, limits, since, epoch).await {
-            Ok(read) => Some(ChannelRead { top: read.top, entries: wire_form(channel, read.entries) }),
+            Ok(read) => Some(ChannelRead { top: read.top, entries: wire_form(channel, &read.entries) }),
             Err(error) => {
                 tracing::debug!(%error, %channel, "a log is not read, again soon");
                 None
@@ -168,7 +168,7 @@ impl Worker {
             entries.reverse();
         }
         entries.truncate(asked.limit);
-        Ok((read.top, wire_form(channel, entries)))
+        Ok((read.top, wire_form(channel, &entries)))
     }
 
     async fn touch(&self, channels: Vec<ScopedChannel>, inbox: &Inbox) {
@@ -199,7 +199,7 @@ pub fn app_payload(payload: &Bytes) -> Bytes {
 }
 
 /// Entries of a log as members of publications.
-fn wire_form(channel: &ScopedChannel, entries: Vec<(u64, Bytes)>) -> Vec<(u64, Bytes)> {
+fn wire_form(channel: &ScopedChannel, entries: &[(u64, Bytes)]) -> Vec<(u64, Bytes)> {
     let is_app = matches!(channel.channel.kind(), ChannelKind::App { .. });
     let form = |bytes: &Bytes| if is_app { app_payload(bytes) } else { event_members(bytes) };
     entries.iter().map(|(offset, bytes)| (*offset, form(bytes))).collect()

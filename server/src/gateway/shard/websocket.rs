@@ -9,7 +9,7 @@ use super::Shard;
 use super::conn::{Closing, Stage};
 use crate::gateway::codec::{self, Event, Rules};
 use crate::gateway::config::times;
-use crate::gateway::connection::{Action, Context, Names, Slot};
+use crate::gateway::connection::{Action, Connection, Context, Names, Slot};
 use crate::gateway::inbox::{Mail, TableInput};
 use crate::gateway::work::Job;
 
@@ -225,7 +225,7 @@ impl Shard {
             let owner = self.shared.owner_of_user(&app, &user);
             self.post(owner, Mail::Leave { key, app, user, goodbye });
         }
-        self.with_logic(index, |logic, cx| logic.leave(cx));
+        self.with_logic(index, Connection::leave);
     }
 
     /// Closes with a code of the protocol.
@@ -321,7 +321,7 @@ impl Shard {
             return self.close_for(index, DisconnectCode::WRITE_ERROR);
         }
         if !conn.echo {
-            self.with_logic(index, |logic, cx| logic.on_time(cx));
+            self.with_logic(index, Connection::on_time);
         }
     }
 }
