@@ -1,4 +1,4 @@
-//! A disk that lost its posts.
+//! A store of posts that always fails.
 
 use async_trait::async_trait;
 use fama_protocol::{AppId, PostId, UnixMs, UserId};
@@ -7,10 +7,13 @@ use fama_storage::{
     StorageError, StoredResponse,
 };
 
-pub struct Damaged;
+/// Fails with this.
+pub struct Damaged(pub ErrorKind);
 
-fn corrupt<T>() -> Result<T> {
-    Err(StorageError::new(ErrorKind::Corrupt, "a checksum is wrong"))
+impl Damaged {
+    fn fail<T>(&self) -> Result<T> {
+        Err(StorageError::new(self.0, "it fails"))
+    }
 }
 
 #[async_trait]
@@ -22,11 +25,11 @@ impl PostStore for Damaged {
         _: Option<(&RequestKey, &StoredResponse)>,
         _: UnixMs,
     ) -> Result<OutboxRow> {
-        corrupt()
+        self.fail()
     }
 
     async fn get_many(&self, _: &AppId, _: &[PostId]) -> Result<Vec<Option<Post>>> {
-        corrupt()
+        self.fail()
     }
 
     async fn by_author(
@@ -37,22 +40,22 @@ impl PostStore for Damaged {
         _: usize,
         _: bool,
     ) -> Result<AuthorPage> {
-        corrupt()
+        self.fail()
     }
 
     async fn newest(&self, _: &AppId, _: &UserId) -> Result<Option<PostId>> {
-        corrupt()
+        self.fail()
     }
 
     async fn replies(&self, _: &AppId, _: PostId, _: Option<PostId>, _: usize) -> Result<Vec<PostId>> {
-        corrupt()
+        self.fail()
     }
 
     async fn edit(&self, _: &AppId, _: &UserId, _: PostId, _: &PostPatch, _: UnixMs) -> Result<PostChange> {
-        corrupt()
+        self.fail()
     }
 
     async fn delete(&self, _: &AppId, _: Option<&UserId>, _: PostId, _: UnixMs) -> Result<PostChange> {
-        corrupt()
+        self.fail()
     }
 }

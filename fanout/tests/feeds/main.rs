@@ -10,7 +10,7 @@ mod world;
 
 use fama_fanout::{Mutant, Urgency};
 use fama_protocol::{Channel, PostId, ScopedChannel};
-use fama_storage::{FollowOutcome, Mode, PostChange, PostPatch, Relation};
+use fama_storage::{ErrorKind, FollowOutcome, Mode, PostChange, PostPatch, Relation};
 
 use crate::world::{World, person};
 
@@ -173,6 +173,28 @@ async fn a_user_without_a_feed_is_served_at_once_and_rebuilt() {
     let late = world.late_post(&bob);
     let late = world.feeds.writer.publish(&app, &late, None).await;
     assert!(matches!(late, Err(fama_fanout::FanoutError::TooLate)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_makes_a_partial_page_that_passes_nothing() {
+    let mut world = World::empty(9);
+    let (ann, bob) = (person("ann"), person("bob"));
+    let app = world.app.clone();
+    world.feeds.writer.follow(&app, &ann, std::slice::from_ref(&bob)).await.unwrap();
+    let post = world.publish(&bob).await;
+    world.run_jobs().await;
+    for ready in [false, true] {
+        let broken = world.broken(ErrorKind::Unavailable);
+        for before in [None, Some(post)] {
+            let page = broken.reader.page(&app, &ann, before, 20).await.unwrap();
+            assert!(page.partial && page.posts.is_empty());
+            assert_eq!(page.next, Some(before.unwrap_or(PostId::MAX)));
+        }
+        assert!(world.broken(ErrorKind::Corrupt).reader.page(&app, &ann, None, 20).await.is_err());
+        assert_eq!(world.first_page(&ann).await, [post]);
+        world.rebuild_all().await;
+        assert!(world.feeds.reader.ensure_feed(&app, &ann, Urgency::Online).await.unwrap(), "{ready}");
+    }
 }
 
 /// Bugs that show without two things happening at once; the simulation has the others.

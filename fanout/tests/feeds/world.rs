@@ -13,7 +13,7 @@ use fama_fanout::live::{
 use fama_fanout::{Clock, Deps, Feeds, MemoryFeedCache, MemoryJobQueue, Mutant, Settings};
 use fama_protocol::{AppId, NodeNumber, PostId, ScopedChannel, Snowflake, UnixMs, UserId};
 use fama_storage::embedded::{EmbeddedOptions, EmbeddedStore};
-use fama_storage::{Delivery, OutboxRow, OutboxState, Post, SLOTS, Stores, Task, Visibility};
+use fama_storage::{Delivery, ErrorKind, OutboxRow, OutboxState, Post, SLOTS, Stores, Task, Visibility};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 
@@ -303,7 +303,7 @@ impl World {
             self.jobs.ack(job.unwrap().ticket).await.unwrap();
         }
         let job = Job { row, after: None, lane: Lane::Small };
-        let broken = Feeds::new(Deps { stores: self.broken_stores(), ..self.deps() });
+        let broken = self.broken(ErrorKind::Corrupt);
         for attempt in 1..=settings(false, None).attempts {
             let received = Received { job: job.clone(), attempt, waited_ms: 0, ticket: 0 };
             let aside = self.stores.outbox.quarantined(&self.app, 10).await.unwrap();
@@ -331,9 +331,10 @@ impl World {
         }
     }
 
-    /// A store with another store's outbox: there the post of the job is damaged.
-    fn broken_stores(&self) -> Stores {
-        Stores { posts: Arc::new(crate::damaged::Damaged), ..self.stores.clone() }
+    /// A node on the same store that can't read posts.
+    pub fn broken(&self, kind: ErrorKind) -> Feeds {
+        let stores = Stores { posts: Arc::new(crate::damaged::Damaged(kind)), ..self.stores.clone() };
+        Feeds::new(Deps { stores, ..self.deps() })
     }
 
     pub async fn open_log(&self, channel: &ScopedChannel) {
