@@ -21,6 +21,7 @@ pub mod net;
 pub mod ratelimit;
 pub mod role;
 pub mod server;
+mod sockets;
 pub mod supervisor;
 pub mod telemetry;
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -17,11 +17,12 @@ use crate::auth::Authority;
 use crate::backends::{Backends, settings};
 use crate::config::Config;
 use crate::demo::Demo;
+use crate::gateway::GatewayHandle;
 use crate::health::Health;
 use crate::ids::Minter;
 use crate::supervisor::{self, Parts, Supervisor};
 use crate::telemetry::{Metrics, names};
-use crate::{admin, http_server, role};
+use crate::{admin, http_server, role, sockets};
 
 /// Connections to the admin listener at once.
 const ADMIN_CONNECTIONS: usize = 64;
@@ -29,6 +30,8 @@ const ADMIN_CONNECTIONS: usize = 64;
 const METRICS_MS: u64 = 5_000;
 /// Kept of the time to stop for the store, which writes what waits.
 const LAST_S: u64 = 2;
+/// Of the time to stop, the part in which sockets are closed: one after the other, so that they do not all come back at once.
+const DRAIN_PART: u32 = 2;
 
 /// A server that runs.
 pub struct Server {
@@ -39,6 +42,7 @@ pub struct Server {
     minter: Arc<Minter>,
     drained: Arc<Notify>,
     drain: Duration,
+    gateway: Arc<GatewayHandle>,
 }
 
 /// Everything that the listeners share.
@@ -51,6 +55,9 @@ struct World {
     authority: Arc<Authority>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
+    node: NodeId,
+    /// Set once it is started; it is started last.
+    gateway: Arc<OnceLock<Weak<GatewayHandle>>>,
 }
 
 impl World {
@@ -76,10 +83,17 @@ impl World {
             authority: Arc::new(authority),
             minter: Arc::new(minter),
             feeds,
+            gateway: Arc::default(),
+            node,
             delivery,
             backends,
             clock,
         })
+    }
+
+    fn connections(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
+        let gateway = Arc::clone(&self.gateway);
+        Box::new(move || gateway.get().and_then(Weak::upgrade).map_or(0, |gateway| gateway.connections()))
     }
 
     fn api(&self, config: &Config, demo: Option<Demo>) -> anyhow::Result<api::State> {
@@ -93,7 +107,7 @@ impl World {
             limiter: Limiter::new(&config.limits),
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
-            connections: Box::new(|| 0),
+            connections: self.connections(),
             allowed_origins: config.server.allowed_origins.clone(),
             trusted_proxies: config
                 .server
@@ -131,7 +145,7 @@ impl World {
             feeds: self.feeds.clone(),
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
-            connections: Box::new(|| 0),
+            connections: self.connections(),
             drain: Box::new(move || drained.notify_one()),
             observe: self.observer(),
             clock: Arc::clone(&self.clock),
@@ -223,20 +237,27 @@ impl Server {
         warn_about(config, &world.authority);
         let mut supervisor = Supervisor::default();
         let drained = Arc::new(Notify::new());
-        let (public_listener, public) = listen(config.server.listen, "server.listen").await?;
         let (admin_listener, admin) = listen(config.server.admin_listen, "server.admin_listen").await?;
         world.start_tasks(config, &mut supervisor);
         let router = api::router(world.api(config, demo)?);
-        let connections = config.limits.connections.min(10_000);
-        supervisor
-            .spawn("public listener", |stop| http_server::serve(public_listener, router, connections, stop));
+        let parts = sockets::Parts {
+            backends: &world.backends,
+            feeds: &world.feeds,
+            delivery: Arc::clone(&world.delivery),
+            authority: Arc::clone(&world.authority),
+            clock: Arc::clone(&world.clock),
+            node: world.node.clone(),
+        };
+        let gateway = Arc::new(sockets::start(config, parts, router).await?);
+        let _ = world.gateway.set(Arc::downgrade(&gateway));
         let router = admin::router(world.admin(config, &drained));
         supervisor.spawn("admin listener", |stop| {
             http_server::serve(admin_listener, router, ADMIN_CONNECTIONS, stop)
         });
         world.health.set_ready();
         Ok(Self {
-            public,
+            public: gateway.local_addr(),
+            gateway,
             admin,
             supervisor,
             health: world.health,
@@ -269,6 +290,13 @@ impl Server {
     pub async fn stop(self) {
         self.health.set_draining();
         let most = self.drain.saturating_sub(Duration::from_secs(LAST_S)).max(Duration::from_millis(500));
+        let sockets = self.gateway.drain(most / DRAIN_PART);
+        if tokio::time::timeout(most, sockets).await.is_err() {
+            tracing::warn!("some sockets did not close in time and are cut off");
+        }
+        if let Ok(gateway) = Arc::try_unwrap(self.gateway) {
+            let _ = tokio::task::spawn_blocking(move || gateway.stop()).await;
+        }
         self.supervisor.stop(most).await;
         if let Err(error) = self.minter.release().await {
             tracing::warn!(%error, "the node number could not be handed back; it is free once its lease ends");
@@ -280,6 +308,7 @@ impl Server {
 pub fn check(config: &Config) -> anyhow::Result<()> {
     let in_process = config.cluster.scylla.is_empty();
     role::check(&config.server.roles, in_process).map_err(|why| anyhow!(why))?;
+    sockets::check(config)?;
     let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock::new());
     Authority::new(&config.auth, clock).map(|_| ()).map_err(|why| anyhow!(why))
 }

@@ -37,6 +37,8 @@ section! {
         body_bytes: usize = 65_536,
         /// Seconds from the first SIGTERM to the end: sockets are asked to move, work is finished, leases handed back.
         drain_s: u64 = 20,
+        /// Serves `/connection/echo`, a WebSocket that sends every message back: for conformance suites.
+        echo_endpoint: bool = false,
     }
 }
 
