@@ -140,3 +140,31 @@ pub(super) fn broken(what: &str) -> StorageError {
         format!("a {what} row can't be read: restore the data directory from a copy"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_row_is_refused_with_the_way_out() {
+        let row = Encoder::row(2).uint(300).finish();
+        let error = Decoder::row("post", &row, 1).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.to_string().contains("run the newer program"), "{error}");
+    }
+
+    #[test]
+    fn rows_cut_short_or_too_long_are_refused() {
+        let row = Encoder::row(1).uint(u64::MAX).optional_text(Some("text")).optional_uint(None).finish();
+        let read = |bytes: &[u8]| {
+            let mut row = Decoder::row("post", bytes, 1)?;
+            let fields = (row.uint()?, row.optional_text()?, row.optional_uint()?);
+            row.finish(fields)
+        };
+        assert_eq!(read(&row).unwrap(), (u64::MAX, Some("text".to_owned()), None));
+        for length in 0..row.len() {
+            assert_eq!(read(&row[..length]).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+        assert_eq!(read(&[row, vec![0]].concat()).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
