@@ -333,10 +333,10 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     demo: Option<Demo>,
     shutdown: impl Future<Output = ()>,
-    started: impl FnOnce(&Server) -> io::Result<()>,
+    started: impl AsyncFnOnce(&Server) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let mut server = Server::start(config, backends, clock, demo).await?;
-    started(&server)?;
+    started(&server).await?;
     let ended = tokio::select! {
         () = shutdown => Ok(()),
         ended = server.ended() => ended,

@@ -48,6 +48,8 @@ pub struct DemoArgs {
 
 /// The posts that are there at the start were written in so many milliseconds before it.
 const PAST_MS: u64 = 6 * 3_600_000;
+/// Waits at most so long for the posts of the past to reach their feeds.
+const SETTLE_MS: u64 = 30_000;
 /// Requests a minute of a visitor: a lively page asks often.
 const PER_MINUTE: u32 = 6_000;
 
@@ -104,7 +106,9 @@ async fn demonstrate(args: &DemoArgs, config: &Config, clock: Arc<dyn Clock>) ->
         post_every_ms: args.post_every_ms,
     };
     let mut simulation = tokio::task::JoinSet::new();
-    let started = |server: &Server| {
+    let stores = backends.stores.clone();
+    let started = async |server: &Server| {
+        settle(&stores, &*clock).await;
         let url = format!("http://{}", server.public_address());
         announce(&url, server).map_err(io::Error::other)?;
         if args.post_every_ms > 0 {
@@ -118,6 +122,15 @@ async fn demonstrate(args: &DemoArgs, config: &Config, clock: Arc<dyn Clock>) ->
         Ok(())
     };
     crate::run(config, backends, Arc::clone(&clock), Some(demo), shutdown, started).await
+}
+
+/// Waits until the posts of the past are in their feeds: they are not to arrive as news of hours ago.
+async fn settle(stores: &Stores, clock: &dyn Clock) {
+    let begun = clock.monotonic_ms();
+    while clock.monotonic_ms() - begun < SETTLE_MS && !matches!(stores.outbox.backlog().await, Ok(0) | Err(_))
+    {
+        clock.sleep(20).await;
+    }
 }
 
 fn announce(url: &str, server: &Server) -> anyhow::Result<()> {

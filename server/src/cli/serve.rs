@@ -57,7 +57,7 @@ pub async fn serve(
     crate::run(config, backends, clock, demo, shutdown, announce).await
 }
 
-fn announce(server: &Server) -> io::Result<()> {
+async fn announce(server: &Server) -> io::Result<()> {
     say(&format!("listening on http://{}", server.public_address())).map_err(io::Error::other)?;
     say(&format!("admin on http://{}", server.admin_address())).map_err(io::Error::other)
 }
