@@ -84,7 +84,7 @@ fn frame_bytes() -> usize {
 }
 
 fn payload(n: usize) -> String {
-    format!("{{\"n\":{n:08},\"text\":\"{}\"}}", "x".repeat(80))
+    format!("{{\"n\":\"{n:08}\",\"text\":\"{}\"}}", "x".repeat(80))
 }
 
 fn reader(mut socket: Socket, received: Arc<AtomicUsize>, most: usize) -> tokio::task::JoinHandle<()> {
