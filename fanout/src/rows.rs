@@ -79,6 +79,29 @@ impl Rows {
         direct(&*self.posts, app, author, below, limit, false).await
     }
 
+    /// An author's newest `count` posts below an id, down to `floor`: deleted ones take no place, so that a feed which
+    /// gets these holds `count` of them or all there are.
+    pub(crate) async fn newest(
+        &self,
+        app: &AppId,
+        author: &UserId,
+        mut below: PostId,
+        count: usize,
+        floor: PostId,
+        pull_only: bool,
+    ) -> Result<Vec<PostId>> {
+        let mut found = Vec::new();
+        loop {
+            let rows = direct(&*self.posts, app, author, below, count - found.len(), pull_only).await?;
+            found.extend(rows.ids.into_iter().map(|(id, ())| id).filter(|id| *id >= floor));
+            if found.len() >= count || rows.floor <= floor {
+                found.truncate(count);
+                return Ok(found);
+            }
+            below = rows.floor;
+        }
+    }
+
     /// An author's pull posts below an id, as they were at most [`Settings::rows_ttl_ms`] ago.
     pub(crate) async fn pull(
         &self,

@@ -176,4 +176,30 @@ pub enum Mutant {
     CleanupNoToken,
     /// Backfill marks the newest version as filled, not the one it filled.
     PendingBlind,
+    /// Nodes are looked up before the event is in the log.
+    LookupFirst,
+    /// An event that is in the log already is not sent again.
+    DuplicateSkips,
+    /// A node reads the log before it registers.
+    RegisterLate,
+    /// What comes while a channel is being opened is dropped.
+    NoBuffer,
+    /// A message is delivered although one before it is missing.
+    NoGapFetch,
+    /// What the log no longer has is skipped.
+    GapJumps,
+    /// A replay that is not whole counts as recovered.
+    PartialReplay,
+    /// A channel registers while its unregistering is under way.
+    UnregisterRace,
+    /// A channel that is being opened does not begin again when something may have been lost.
+    SubscribeGoesOn,
+    /// After a lost lease channels are registered again, and not compared.
+    ReregisterOnly,
+    /// Missing numbers are not noticed.
+    NoRecheck,
+    /// The first number heard of a sender counts as its first.
+    SequenceBase,
+    /// Event ids are forgotten with their entries.
+    DedupeRetained,
 }

@@ -199,14 +199,9 @@ impl Worker {
         if !mine(&shared.modes.record(app, author).await?) {
             return Ok(Progress::Done);
         }
-        let newest = shared.feeds.hot_cap().min(1_000);
-        let rows = shared.stores.posts.by_author(app, author, None, newest, true).await?;
-        let entries: Vec<_> = rows
-            .posts
-            .iter()
-            .filter(|row| !row.deleted)
-            .map(|row| FeedEntry { id: row.id, author: author.clone() })
-            .collect();
+        let (newest, first) = (shared.feeds.hot_cap(), PostId::ZERO);
+        let ids = shared.rows.newest(app, author, PostId::MAX, newest, first, true).await?;
+        let entries: Vec<_> = ids.into_iter().map(|id| FeedEntry { id, author: author.clone() }).collect();
         let page = Page { job, author, entries: &entries, event: None, and_author: false };
         let progress = self.page(page).await?;
         if matches!(progress, Progress::Done) {

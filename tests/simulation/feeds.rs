@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use fama_fanout::feed_cache::FeedEntry;
 use fama_fanout::jobs::Lane;
-use fama_fanout::live::{
-    Delivery, MemoryBus, MemoryLiveLog, MemoryLogLimits, MemoryRegistry, NodeId,
-};
+use fama_fanout::live::{Delivery, MemoryBus, MemoryLiveLog, MemoryLogLimits, MemoryRegistry, NodeId};
 use fama_fanout::{Clock, Deps, FeedCache, Feeds, JobQueue, MemoryJobQueue, Mutant, Settings};
 use fama_protocol::{AppId, NodeNumber, PostId, Snowflake, UserId};
 use fama_storage::memory::MemoryStore;
@@ -328,7 +326,8 @@ impl World {
                     lock(&self.log.history).follows.insert((follower, author), vec![change]);
                 }
                 Op::InitCelebrity(author) => {
-                    let mode = self.raw.modes.set_mode(app, &user(*author), 0, Mode::Pull, true, then);
+                    let author = user(*author);
+                    let mode = self.raw.modes.set_mode(app, &author, 0, Mode::Pull, true, then);
                     mode.await.unwrap();
                 }
                 _ => {}
@@ -593,7 +592,10 @@ impl World {
                 Ok(page) => {
                     self.sim.log(|| {
                         let ids: Vec<_> = page.posts.iter().map(|post| post.id).collect();
-                        format!("page below {before:?}: {ids:?} next {:?} partial {}", page.next, page.partial)
+                        format!(
+                            "page below {before:?}: {ids:?} next {:?} partial {}",
+                            page.next, page.partial
+                        )
                     });
                     got.extend(page.posts.iter().map(|post| post.id));
                     if page.next.is_none() {
@@ -631,9 +633,8 @@ impl World {
             let sure = |changes| settled(changes, start, end, slack);
             let follows =
                 if own { Some(true) } else { sure(history.follows.get(&(viewer.clone(), author.clone()))) };
-            let hidden: Vec<_> = (0..3)
-                .map(|kind| sure(history.hides.get(&(viewer.clone(), author.clone(), kind))))
-                .collect();
+            let hidden: Vec<_> =
+                (0..3).map(|kind| sure(history.hides.get(&(viewer.clone(), author.clone(), kind)))).collect();
             if shown {
                 if post.deleted.is_some_and(|deleted| deleted + slack <= start) {
                     violation = Some(format!("deleted: the walk of {viewer} shows {id}"));
@@ -702,7 +703,11 @@ pub fn run(steps: &[Step], seed: u64, mutant: Option<Mutant>, trace: bool) -> (O
     world.faults.end();
     let rest = || done() && world.at_rest() || world.violation().is_some();
     if !executor.run(rest, 100_000, true) {
-        world.violate(format!("stuck: {} actors, {} jobs", left.load(Ordering::Relaxed), world.busy.load(Ordering::Relaxed)));
+        world.violate(format!(
+            "stuck: {} actors, {} jobs",
+            left.load(Ordering::Relaxed),
+            world.busy.load(Ordering::Relaxed)
+        ));
     }
     sim.advance(2_000 + FRESH_MS + 15_000);
     world.quiet.store(true, Ordering::Relaxed);

@@ -30,9 +30,8 @@ pub fn explain<S: Clone + std::fmt::Debug>(seed: u64, steps: Vec<S>, run: Run<'_
         return "the failure does not come again: the run is not deterministic".to_owned();
     };
     let (wanted, began) = (kind(&first), Instant::now());
-    let fails = |steps: &[S], seed| {
-        run(steps, seed, false).0.is_some_and(|violation| kind(&violation) == wanted)
-    };
+    let fails =
+        |steps: &[S], seed| run(steps, seed, false).0.is_some_and(|violation| kind(&violation) == wanted);
     let (mut best, mut with) = (steps, seed);
     let mut at = 0;
     while at < best.len() && began.elapsed().as_secs() < 20 {

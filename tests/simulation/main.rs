@@ -1,12 +1,16 @@
 //! Seeded simulation of the real code: feeds and live delivery on a scheduler of their own, with faults.
 //!
-//! `FAMA_SIM_SEED=n` runs one seed and prints its trace, `FAMA_SIM_SEEDS=n` sets how many are run.
+//! `FAMA_SIM_SEED=n` runs one seed and prints its trace, `FAMA_SIM_SEEDS=n` sets how many are run. With the feature
+//! `mutants` bugs are planted one at a time, and each must be found.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod faults;
 mod feeds;
 mod hunt;
+mod live;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod projections;
 mod sched;
 mod stores;
@@ -30,15 +34,53 @@ fn feeds_run(mutant: Option<Mutant>) -> impl Fn(&[feeds::Step], u64, bool) -> (O
     move |steps, seed, trace| feeds::run(steps, seed, mutant, trace)
 }
 
+fn live_run(
+    strict: bool,
+    mutant: Option<Mutant>,
+) -> impl Fn(&[live::Step], u64, bool) -> (Option<String>, Vec<String>) {
+    move |steps, seed, trace| live::run(steps, seed, strict, mutant, trace)
+}
+
+fn holds<S: Clone + std::fmt::Debug>(
+    default: u64,
+    generate: fn(&mut sched::Rng) -> Vec<S>,
+    run: hunt::Run<'_, S>,
+) {
+    let (range, began) = (seeds(default), Instant::now());
+    let (ran, failure) = hunt::hunt(range.clone(), &generate, run);
+    let ran = if failure.is_some() { ran } else { range.end - range.start };
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{ran} seeds in {seconds:.1} s, {:.0} a second", ran as f64 / seconds);
+    if let Some((seed, _)) = failure {
+        panic!("{}", hunt::explain(seed, generate(&mut sched::Rng::new(seed)), run));
+    }
+}
+
 #[test]
 fn feeds_hold() {
-    let (range, began) = (seeds(2_000), Instant::now());
-    let run = feeds_run(None);
-    let (_, failure) = hunt::hunt(range.clone(), &feeds::generate, &run);
-    let count = range.end - range.start;
-    println!("{count} seeds in {:.1} s", began.elapsed().as_secs_f64());
-    if let Some((seed, _)) = failure {
+    holds(8_000, feeds::generate, &feeds_run(None));
+}
+
+#[test]
+fn live_delivery_holds() {
+    holds(4_000, live::generate, &live_run(false, None));
+}
+
+/// Without the periodic comparison, which heals much of what the rest might get wrong.
+#[test]
+fn live_delivery_holds_by_what_is_noticed_at_once() {
+    holds(4_000, live::generate, &live_run(true, None));
+}
+
+/// A seed is a run: what failed once fails again.
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..20 {
         let steps = feeds::generate(&mut sched::Rng::new(seed));
-        panic!("{}", hunt::explain(seed, steps, &run));
+        let traces = [(); 2].map(|()| feeds::run(&steps, seed, None, true).1);
+        assert!(traces[0] == traces[1], "feeds, seed {seed}");
+        let steps = live::generate(&mut sched::Rng::new(seed));
+        let traces = [(); 2].map(|()| live::run(&steps, seed, false, None, true).1);
+        assert!(traces[0] == traces[1], "live, seed {seed}");
     }
 }

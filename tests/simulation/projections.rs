@@ -83,7 +83,10 @@ impl Feeds {
         let mut connected = lock(&self.connected);
         if connected.dead.load(Ordering::Relaxed) {
             *connected = self.primary.now();
-            return Err(FanoutError::Projection { what: "the feed cache", why: "connection lost".to_owned() });
+            return Err(FanoutError::Projection {
+                what: "the feed cache",
+                why: "connection lost".to_owned(),
+            });
         }
         Ok(Arc::clone(&connected))
     }
@@ -156,7 +159,9 @@ impl FeedCache for Feeds {
     async fn finish_rebuild(&self, app: &AppId, user: &UserId, token: u64, floor: PostId) -> Result<bool> {
         self.faults.pause().await;
         let finished = self.connection()?.cache.finish_rebuild(app, user, token, floor).await;
-        self.faults.sim.log(|| format!("rebuild of {user} with token {token} ends, floor {floor}: {finished:?}"));
+        self.faults
+            .sim
+            .log(|| format!("rebuild of {user} with token {token} ends, floor {floor}: {finished:?}"));
         self.faults.pause().await;
         finished
     }

@@ -59,9 +59,10 @@ struct Inner {
     timer: u64,
     spawned: Vec<Spawned>,
     killed: Vec<String>,
+    /// Groups that do not run until a time.
+    frozen: BTreeMap<String, u64>,
     current: String,
     trace: Option<Vec<String>>,
-    steps: u64,
 }
 
 /// The world's time and chance. Tasks are given to it, an [`Executor`] runs them.
@@ -76,18 +77,14 @@ impl Sim {
             timer: 0,
             spawned: Vec::new(),
             killed: Vec::new(),
+            frozen: BTreeMap::new(),
             current: String::new(),
             trace: trace.then(Vec::new),
-            steps: 0,
         })))
     }
 
     pub fn now_ms(&self) -> u64 {
         lock(&self.0).now_ms
-    }
-
-    pub fn steps(&self) -> u64 {
-        lock(&self.0).steps
     }
 
     pub fn below(&self, n: u64) -> u64 {
@@ -118,6 +115,18 @@ impl Sim {
     /// Ends the tasks of a group where they stand.
     pub fn kill(&self, group: &str) {
         lock(&self.0).killed.push(group.to_owned());
+    }
+
+    /// The tasks of a group do not run for so long.
+    pub fn freeze(&self, group: &str, ms: u64) {
+        let mut inner = lock(&self.0);
+        let until = inner.now_ms + ms;
+        inner.frozen.insert(group.to_owned(), until);
+    }
+
+    /// Nothing is frozen any more.
+    pub fn thaw(&self) {
+        lock(&self.0).frozen.clear();
     }
 
     /// Lets others run.
@@ -171,7 +180,8 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         inner.timer += 1;
-        let key = *self.key.get_or_insert((self.until, inner.timer));
+        let until = self.until;
+        let key = *self.key.get_or_insert((until, inner.timer));
         inner.timers.insert(key, context.waker().clone());
         Poll::Pending
     }
@@ -279,12 +289,18 @@ impl Executor {
 
     /// One poll of one task. `false`: nothing is left that could ever run.
     fn step(&mut self, fair: bool) -> bool {
-        let ready: Vec<usize> =
-            (0..self.tasks.len()).filter(|at| self.tasks[*at].ready.0.load(Ordering::Relaxed)).collect();
         let mut inner = lock(&self.sim.0);
-        inner.steps += 1;
+        let frozen = |task: &Task| {
+            let until = task.group.as_ref().and_then(|group| inner.frozen.get(group));
+            until.is_some_and(|until| *until > inner.now_ms)
+        };
+        let ready: Vec<usize> = (0..self.tasks.len())
+            .filter(|at| self.tasks[*at].ready.0.load(Ordering::Relaxed) && !frozen(&self.tasks[*at]))
+            .collect();
         if ready.is_empty() {
-            let Some(due) = inner.timers.first_key_value().map(|(key, _)| key.0) else { return false };
+            let thaws = inner.frozen.values().copied().filter(|until| *until > inner.now_ms).min();
+            let timer = inner.timers.first_key_value().map(|(key, _)| key.0);
+            let Some(due) = timer.into_iter().chain(thaws).min() else { return false };
             inner.now_ms = inner.now_ms.max(due);
             inner.fire();
             return true;

@@ -12,8 +12,8 @@ use fama_storage::{
 
 use crate::faults::Faults;
 
-/// Most rows of an author in one page: pages end early, as they may.
-const ROWS: usize = 2;
+/// Most rows of an author in one page: as many as a feed keeps. Longer pages end early.
+const ROWS: usize = 3;
 
 /// What happens to the truth, for the judge.
 pub trait Witness: Send + Sync {

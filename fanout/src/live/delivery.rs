@@ -14,6 +14,7 @@ use super::bus::{Bus, Envelope, NodeMessage};
 use super::event::{EventRef, LiveEvent};
 use super::log::{Appended, LiveLog, LogEntry, LogLimits, MAX_CHANNELS, Subject};
 use super::registry::{NodeId, Registry};
+use crate::settings::Mutant;
 use crate::{Clock, FanoutError, Result};
 
 /// Longest wait for the bus to take a message. After it the message counts as lost: its number is missing.
@@ -41,6 +42,7 @@ pub struct Delivery {
     clock: Arc<dyn Clock>,
     node: NodeId,
     targets: DashMap<NodeId, Arc<Mutex<Target>>>,
+    mutant: Option<Mutant>,
 }
 
 impl Delivery {
@@ -52,7 +54,15 @@ impl Delivery {
         clock: Arc<dyn Clock>,
         node: NodeId,
     ) -> Self {
-        Self { log, registry, bus, clock, node, targets: DashMap::new() }
+        Self { log, registry, bus, clock, node, targets: DashMap::new(), mutant: None }
+    }
+
+    /// The same with a planted bug.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn with_mutant(mut self, mutant: Option<Mutant>) -> Self {
+        self.mutant = mutant;
+        self
     }
 
     /// Delivers an event to users' own channels: those that have a log, which is those online now or a moment ago.
@@ -62,10 +72,15 @@ impl Delivery {
         for users in users.chunks(MAX_CHANNELS) {
             let channels: Vec<_> =
                 users.iter().map(|user| ScopedChannel::new(app, Channel::user(user))).collect();
+            let mut early = None;
+            if self.mutant == Some(Mutant::LookupFirst) {
+                early = Some(self.registry.lookup(&channels, self.clock.monotonic_ms()).await?);
+            }
             let appended = self.log.append(&channels, &entry, self.clock.monotonic_ms()).await?;
+            let skips = self.mutant == Some(Mutant::DuplicateSkips);
             let (mut online, mut to) = (Vec::new(), Vec::new());
             for ((user, channel), appended) in users.iter().zip(channels).zip(appended) {
-                if let Some(Appended { position, .. }) = appended {
+                if let Some(Appended { position, .. }) = appended.filter(|one| one.new || !skips) {
                     online.push(channel);
                     to.push((user, position));
                 }
@@ -73,7 +88,10 @@ impl Delivery {
             if online.is_empty() {
                 continue;
             }
-            let nodes = self.registry.lookup(&online, self.clock.monotonic_ms()).await?;
+            let nodes = match early.filter(|early| early.len() == online.len()) {
+                Some(early) => early,
+                None => self.registry.lookup(&online, self.clock.monotonic_ms()).await?,
+            };
             let mut by_node = BTreeMap::<NodeId, Vec<(UserId, Position)>>::new();
             for ((user, position), nodes) in to.into_iter().zip(nodes) {
                 for node in nodes {

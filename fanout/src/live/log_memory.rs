@@ -11,6 +11,7 @@ use fama_protocol::{Epoch, Position, ScopedChannel};
 use indexmap::IndexMap;
 
 use super::log::{Appended, LiveLog, LogEntry, LogLimits, LogRead};
+use crate::settings::Mutant;
 use crate::sync::lock;
 use crate::{FanoutError, Result};
 
@@ -138,6 +139,7 @@ pub struct MemoryLiveLog {
     limits: MemoryLogLimits,
     logs: AtomicUsize,
     bytes: AtomicUsize,
+    mutant: Option<Mutant>,
 }
 
 impl MemoryLiveLog {
@@ -145,7 +147,15 @@ impl MemoryLiveLog {
     pub fn new(limits: MemoryLogLimits) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let (logs, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { shards, hasher: RandomState::new(), limits, logs, bytes }
+        Self { shards, hasher: RandomState::new(), limits, logs, bytes, mutant: None }
+    }
+
+    /// The same with a planted bug.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn with_mutant(mut self, mutant: Option<Mutant>) -> Self {
+        self.mutant = mutant;
+        self
     }
 
     /// How many logs there are.
@@ -214,6 +224,12 @@ impl MemoryLiveLog {
             let id = self.hasher.hash_one((log.top.epoch, &entry.event_id));
             let before = log.bytes();
             let appended = log.append(id, entry, self.limits.log_bytes);
+            if self.mutant == Some(Mutant::DedupeRetained)
+                && let Some(kept) = &mut log.kept
+            {
+                let forgotten = kept.seen.len() - kept.entries.len();
+                kept.seen.drain(..forgotten);
+            }
             let total = self.bytes.load(Ordering::Relaxed);
             if total.saturating_sub(before) + log.bytes() > self.limits.bytes {
                 log.forget_entries();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::bus::{BusEvent, NodeMessage};
 use super::registry::NodeId;
+use crate::settings::Mutant;
 
 /// Senders repeat their last number so often, in milliseconds.
 pub const BEAT_MS: u64 = 1_000;
@@ -34,12 +35,21 @@ pub struct Heard {
 #[derive(Debug, Default)]
 pub struct NodeReceiver {
     senders: HashMap<NodeId, Sender>,
+    mutant: Option<Mutant>,
 }
 
 impl NodeReceiver {
     /// Has heard nobody.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same with a planted bug.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn with_mutant(mut self, mutant: Option<Mutant>) -> Self {
+        self.mutant = mutant;
+        self
     }
 
     /// A bus event. Numbers begin at 1: whoever is heard first with a higher one sent something that was lost. A number
@@ -52,7 +62,8 @@ impl NodeReceiver {
         let is_beat = envelope.message == NodeMessage::Beat;
         let known = self.senders.get(&envelope.from).map_or(0, |sender| sender.number);
         let expected = if is_beat { known } else { known + 1 };
-        let doubt = envelope.number != expected;
+        let based = self.mutant == Some(Mutant::SequenceBase) && !self.senders.contains_key(&envelope.from);
+        let doubt = envelope.number != expected && !based && self.mutant != Some(Mutant::NoRecheck);
         if self.senders.len() >= MAX_SENDERS && !self.senders.contains_key(&envelope.from) {
             self.forget_quietest();
         }
@@ -65,7 +76,7 @@ impl NodeReceiver {
     pub fn tick(&mut self, now_ms: u64) -> bool {
         let before = self.senders.len();
         self.senders.retain(|_, sender| now_ms.saturating_sub(sender.at_ms) <= QUIET_BEATS * BEAT_MS);
-        self.senders.len() < before
+        self.senders.len() < before && self.mutant != Some(Mutant::NoRecheck)
     }
 
     fn forget_quietest(&mut self) {

@@ -43,22 +43,19 @@ impl Worker {
         }
         let feed = shared.feeds.read(app, follower, PostId::MAX, 0, None).await?;
         let skip = |ready: bool| !ready && shared.settings.planted(Mutant::BackfillSkipsBuilding);
-        let mut written_to = None;
+        // No feed, or a feed of so few entries, is what that cache says: it counts like a write to it.
+        let mut seen = feed.generation;
         if let Some(meta) = feed.meta.filter(|meta| !skip(meta.ready)) {
             // A feed that is being built has no floor yet.
             let floor = if meta.ready { meta.floor.max(feed.cap_floor) } else { PostId::ZERO };
-            let rows = shared.rows.direct(app, author, below, shared.feeds.hot_cap()).await?;
-            let entries: Vec<_> = rows
-                .ids
-                .into_iter()
-                .filter(|(id, ())| *id >= floor)
-                .map(|(id, ())| FeedEntry { id, author: author.clone() })
-                .collect();
-            written_to = self.add(app, std::slice::from_ref(follower), &entries).await?;
+            let newest = shared.feeds.hot_cap();
+            let ids = shared.rows.newest(app, author, below, newest, floor, false).await?;
+            let entries: Vec<_> =
+                ids.into_iter().map(|id| FeedEntry { id, author: author.clone() }).collect();
+            let written_to = self.add(app, std::slice::from_ref(follower), &entries).await?;
+            seen = written_to.map_or(seen, |generation| generation.min(seen));
         }
-        if let Some(generation) = written_to {
-            self.check_generation(generation).await?;
-        }
+        self.check_generation(seen).await?;
         let version = if shared.settings.planted(Mutant::PendingBlind) {
             shared.stores.graph.edge_state(app, follower, author).await?.1
         } else {

@@ -8,6 +8,7 @@ use fama_protocol::{Position, ScopedChannel};
 use super::entry::{Entry, Io};
 use super::types::Action;
 use super::{ChannelTable, TableLimits};
+use crate::settings::Mutant;
 
 impl<S: Copy + Eq + Hash> Entry<S> {
     /// Takes a message that cannot be delivered yet. Beyond the bounds all go, and the log is read instead.
@@ -84,9 +85,16 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
             return;
         };
         let Some(here) = entry.position else {
+            if self.limits.planted(Mutant::NoBuffer) {
+                return;
+            }
             entry.hold(at, payload, self.limits.pending, self.limits.pending_bytes);
             return;
         };
+        if at.epoch == here.epoch && at.offset > here.offset && self.limits.planted(Mutant::NoGapFetch) {
+            entry.position = Some(Position { offset: at.offset - 1, ..here });
+        }
+        let here = entry.position.unwrap_or(here);
         if at.epoch != here.epoch {
             self.recheck(channel, out);
         } else if at.offset == here.offset + 1 {

@@ -20,6 +20,7 @@ use std::hash::Hash;
 use fama_protocol::{ChannelKind, ScopedChannel};
 use indexmap::IndexMap;
 
+use crate::settings::Mutant;
 use entry::{Entry, Io, Waiter};
 pub use types::{Action, Attempt, ChannelRead, Input, ResetReason, Since};
 
@@ -40,6 +41,22 @@ pub struct TableLimits {
     pub checks: usize,
     /// How long a missing message may be on its way before the log is read, in milliseconds.
     pub gap_ms: u64,
+    /// The planted bug, for tests that must find it.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<Mutant>,
+}
+
+impl TableLimits {
+    #[cfg(feature = "mutants")]
+    fn planted(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    #[allow(clippy::unused_self, reason = "the same call with and without the feature")]
+    const fn planted(&self, _: Mutant) -> bool {
+        false
+    }
 }
 
 impl Default for TableLimits {
@@ -52,6 +69,8 @@ impl Default for TableLimits {
             pending_bytes: 1 << 20,
             checks: 64,
             gap_ms: 40,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
     }
 }
@@ -166,6 +185,9 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
             out.push(Action::Reply { subscriber, channel, position, recovered, publications });
             return;
         }
+        if self.limits.planted(Mutant::UnregisterRace) && entry.io == Io::Unregistering {
+            (entry.io, entry.need_register) = (Io::Idle, true);
+        }
         let work = entry.work();
         work.waiters.retain(|waiter| waiter.subscriber != subscriber);
         work.waiters.push(Waiter { subscriber, since, asked: false });
@@ -185,12 +207,14 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
     fn doubt(&mut self, registrations: bool, out: &mut Vec<Action<S>>) {
         let mut restart = Vec::new();
         for (channel, entry) in &mut self.channels {
-            if entry.io == Io::Unregistering {
+            let goes_on = self.limits.planted(Mutant::SubscribeGoesOn) && entry.position.is_none();
+            if entry.io == Io::Unregistering || goes_on {
                 continue;
             }
             let opening = entry.positioned && (entry.position.is_none() || entry.has_waiters());
             entry.need_register |= registrations || opening;
-            entry.need_read |= entry.positioned;
+            let compares = !(registrations && self.limits.planted(Mutant::ReregisterOnly));
+            entry.need_read |= entry.positioned && (compares || opening);
             entry.stale |= entry.io != Io::Idle;
             if entry.io != Io::Idle || !(entry.need_read || entry.need_register) {
                 continue;

@@ -9,6 +9,7 @@ use super::ChannelTable;
 use super::entry::{Entry, Io, Verdict};
 use super::tail::Tail;
 use super::types::{Action, Attempt, ChannelRead, ResetReason, Since};
+use crate::settings::Mutant;
 
 /// First wait after a failure; doubles up to the longest.
 const RETRY_MS: u64 = 500;
@@ -33,7 +34,8 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
             self.desert(channel, out);
             return;
         }
-        if entry.need_register {
+        let late = self.limits.planted(Mutant::RegisterLate) && entry.need_read && entry.positioned;
+        if entry.need_register && !late {
             entry.io = Io::Registering;
             entry.registered = true;
             entry.need_register = false;
@@ -209,6 +211,14 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
         for (offset, payload) in &read.entries {
             entry.deliver_next(channel, (*offset, payload), (&self.limits, &mut self.tails_bytes), out);
         }
+        if self.limits.planted(Mutant::GapJumps) {
+            if let (Some(position), Some((first, _))) = (&mut entry.position, read.entries.first()) {
+                position.offset = position.offset.max(first - 1);
+            }
+            for (offset, payload) in &read.entries {
+                entry.deliver_next(channel, (*offset, payload), (&self.limits, &mut self.tails_bytes), out);
+            }
+        }
         if entry.position.is_some_and(|position| position.offset < read.top.offset) {
             self.reset(channel, read, ResetReason::Trimmed, out);
         }
@@ -256,6 +266,8 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
         for waiter in std::mem::take(&mut work.waiters) {
             let verdict =
                 if entry.positioned { entry.replay(waiter.since, read) } else { entry.at_once(waiter.since) };
+            let partial = || (Some(true), read.to_vec());
+            let verdict = verdict.or_else(|| self.limits.planted(Mutant::PartialReplay).then(partial));
             let verdict = verdict.or_else(|| waiter.asked.then(|| (Some(false), Vec::new())));
             let Some((recovered, publications)) = verdict else {
                 entry.need_read = true;
