@@ -175,14 +175,18 @@ impl Witness for Log {
 /// What is so for sure, during the whole time from `from` on: `None` if it changed or may have.
 fn settled(changes: Option<&Vec<Change>>, from: u64, until: u64, slack: u64) -> Option<bool> {
     let Some(changes) = changes else { return Some(false) };
-    let mut last = false;
+    let mut last: Option<&Change> = None;
     for change in changes.iter().filter(|change| change.called <= until) {
         if change.answered.is_none_or(|answered| answered + slack > from) {
             return None;
         }
-        last = change.on;
+        last = Some(change);
     }
-    Some(last)
+    let Some(last) = last else { return Some(false) };
+    // Of two at the same time either may have been the later one.
+    let open = |other: &Change| other.on != last.on && other.answered >= Some(last.called);
+    let at_once = changes.iter().filter(|change| change.called <= until).any(open);
+    (!at_once).then_some(last.on)
 }
 
 struct World {

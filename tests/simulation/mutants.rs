@@ -9,14 +9,13 @@ use crate::{feeds_run, hunt, live, live_run, sched};
 const SEEDS: u64 = 60_000;
 
 /// Found by random operations.
-const FEEDS: [Mutant; 17] = [
+const FEEDS: [Mutant; 15] = [
     Mutant::ReplaceRebuild,
     Mutant::BackfillBeforeEdge,
     Mutant::ContinueEarly,
     Mutant::GenerationIgnored,
     Mutant::FloorIgnored,
     Mutant::NoPending,
-    Mutant::PartialPasses,
     Mutant::CleanupNoFloor,
     Mutant::CleanupUnversioned,
     Mutant::DrainNoRecheck,
@@ -24,12 +23,11 @@ const FEEDS: [Mutant; 17] = [
     Mutant::ListAfterFeed,
     Mutant::ReadEntriesFirst,
     Mutant::ChunkUnsettled,
-    Mutant::FinalOverwrites,
     Mutant::FinalNoToken,
     Mutant::BackfillSkipsBuilding,
 ];
 
-const LIVE: [Mutant; 10] = [
+const LIVE: [Mutant; 9] = [
     Mutant::RegisterLate,
     Mutant::NoGapFetch,
     Mutant::GapJumps,
@@ -39,7 +37,6 @@ const LIVE: [Mutant; 10] = [
     Mutant::ReregisterOnly,
     Mutant::NoRecheck,
     Mutant::SequenceBase,
-    Mutant::DedupeRetained,
 ];
 
 /// Rare ones: few operations, many schedules.
@@ -51,29 +48,19 @@ fn directed() -> Vec<(Mutant, Vec<feeds::Step>)> {
         init.iter().chain(steps).cloned().chain(walks).collect::<Vec<_>>()
     };
     let celebrity = [fed[0].clone(), fed[1].clone(), ("init", Op::InitCelebrity(0))];
-    let down_and_up = [
-        ("operator", Op::Down(0)),
-        ("operator", Op::Sleep(400)),
-        ("operator", Op::Up(0)),
-        ("user0", Op::Sleep(500)),
-        ("user0", Op::Publish(0)),
-    ];
     let again = [("user2", Op::Follow(2, 0)), ("user2", Op::Unfollow(2, 0)), ("user2", Op::Follow(2, 0))];
+    let fails = [("budget", Op::ReadFails), ("budget", Op::ReadFails), ("budget", Op::ReadFails)];
+    let old = [("init", Op::InitPost(0)), ("init", Op::InitPost(0)), ("init", Op::InitPost(0))];
+    let both = [("init", Op::InitFollow(2, 0)), ("init", Op::InitFollow(2, 1))];
+    let crowd = [
+        ("reader2", Op::Walk(2)),
+        ("user0", Op::Publish(0)),
+        ("user1", Op::Publish(1)),
+        ("user2", Op::Unfollow(2, 1)),
+    ];
     vec![
-        (Mutant::RecheckNoWait, make(&celebrity, &down_and_up, 10)),
-        (
-            Mutant::DrainUnconditional,
-            make(
-                &celebrity,
-                &[
-                    ("operator", Op::Down(0)),
-                    ("operator", Op::Up(0)),
-                    ("user0", Op::Sleep(2_200)),
-                    ("user0", Op::Publish(0)),
-                ],
-                18,
-            ),
-        ),
+        (Mutant::PartialPasses, make(&[&celebrity[..], &old[1..]].concat(), &fails, 8)),
+        (Mutant::FinalOverwrites, make(&[&both[..], &old[..]].concat(), &crowd, 0)),
         (
             Mutant::PendingBlind,
             make(&fed[1..], &[&again[..], &[("user0", Op::Publish(0)), ("budget", Op::Twice)]].concat(), 6),
@@ -96,13 +83,24 @@ fn directed() -> Vec<(Mutant, Vec<feeds::Step>)> {
 }
 
 fn directed_live() -> Vec<(Mutant, Vec<live::Step>)> {
-    let connect = ("c0", live::Op::Connect(0));
-    let event = ("app", live::Op::Event(vec![0]));
-    let both = ("app", live::Op::Event(vec![0, 1]));
+    // A client that resumes, and so does not reload.
+    let resumes = vec![
+        ("c0", live::Op::Connect(0)),
+        ("c0", live::Op::Sleep(3_000)),
+        ("c0", live::Op::Disconnect),
+        ("c0", live::Op::Connect(1)),
+        ("app", live::Op::Sleep(3_000)),
+        ("app", live::Op::Event(vec![0])),
+    ];
+    let stays = [("c0", live::Op::Connect(0)), ("app", live::Op::Sleep(3_000))];
+    let events = [("app", live::Op::Event(vec![0])), ("app", live::Op::Event(vec![0, 1]))];
+    let dies = [("budget", live::Op::Die), ("budget", live::Op::Die)];
+    let many: Vec<_> = stays.iter().chain(events.iter().cycle().take(8)).chain(&dies).cloned().collect();
     vec![
-        (Mutant::LookupFirst, vec![connect.clone(), event.clone()]),
-        (Mutant::NoBuffer, vec![connect.clone(), event.clone()]),
-        (Mutant::DuplicateSkips, vec![connect, both.clone(), both, ("budget", live::Op::Die)]),
+        (Mutant::LookupFirst, resumes.clone()),
+        (Mutant::NoBuffer, resumes),
+        (Mutant::DuplicateSkips, many.clone()),
+        (Mutant::DedupeRetained, many),
     ]
 }
 

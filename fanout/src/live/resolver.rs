@@ -108,10 +108,13 @@ impl Resolver {
         authors.dedup();
         let mut open = HashMap::from([(viewer.clone(), PostId::MAX)]);
         let hidden = [&relations.blocks, &relations.blocked_by, &relations.mutes];
+        authors.retain(|author| !hidden.iter().any(|list| list.contains(author)));
+        if relations.blocked_by_more {
+            let asked: Vec<_> = authors.iter().map(|author| (*author).clone()).collect();
+            let mut blocked = self.graph.blocked_by(app, viewer, &asked).await?.into_iter();
+            authors.retain(|_| !blocked.next().unwrap_or(true));
+        }
         for author in authors {
-            if hidden.iter().any(|list| list.contains(author)) {
-                continue;
-            }
             let edge = self.graph.edges_to(app, std::slice::from_ref(viewer), author).await?;
             if let Some(Some(edge)) = edge.first() {
                 open.insert(author.clone(), edge.until.map_or(PostId::MAX, PostId::floor_of));
@@ -140,5 +143,106 @@ fn shown(event: EventRef, posts: &HashMap<PostId, Post>, gate: Option<&Gate>) ->
         EventRef::RelationChanged { kind, target, active } => {
             view::event(&Event::RelationChanged { kind: kind.as_str().to_owned(), user: target, active })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fama_protocol::{Channel, NodeNumber, UnixMs};
+    use fama_storage::memory::MemoryStore;
+    use fama_storage::{Delivery, Relation, Stores, Visibility};
+
+    use super::super::event::RelationKind;
+    use super::super::log::LogEntry;
+    use super::super::log_memory::{MemoryLiveLog, MemoryLogLimits};
+    use super::*;
+    use crate::testing::TestClock;
+
+    const LIMITS: LogLimits = LogLimits { size: 10, ttl_ms: 1_000 };
+    const NOW: UnixMs = UnixMs(PostId::EPOCH.0 + 1_000_000);
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name).unwrap()
+    }
+
+    fn id(number: u64) -> PostId {
+        PostId::from_parts(PostId::EPOCH.plus(number), NodeNumber::new(1).unwrap(), 0)
+    }
+
+    async fn publish(stores: &Stores, author: &str, number: u64) {
+        let post = Post {
+            id: id(number),
+            author: user(author),
+            kind: "post".into(),
+            text: Some("text".into()),
+            data: None,
+            reply_to: None,
+            repost_of: None,
+            mentions: Vec::new(),
+            visibility: Visibility::Public,
+            attachments: None,
+            created_at: NOW,
+            updated_at: NOW,
+            rev: 1,
+            delivery: Delivery::Push,
+            deleted: false,
+        };
+        stores.posts.insert(&AppId::default(), &post, None, NOW).await.unwrap();
+    }
+
+    /// The `type` of each event, and the log's answer.
+    async fn replay(
+        resolver: &Resolver,
+        channel: &ScopedChannel,
+        since: u64,
+        epoch: Option<Epoch>,
+    ) -> Vec<String> {
+        let read = resolver.read(channel, LIMITS, since, epoch).await.unwrap();
+        let kind = |(_, json): &(u64, Bytes)| {
+            let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+            json["type"].as_str().unwrap().to_owned()
+        };
+        read.entries.iter().map(kind).collect()
+    }
+
+    #[tokio::test]
+    async fn replays_show_what_may_be_seen_now() {
+        let stores = MemoryStore::new().stores();
+        let (app, clock) = (AppId::default(), Arc::new(TestClock::new(1)));
+        let log = Arc::new(MemoryLiveLog::new(MemoryLogLimits::default()));
+        let (posts, graph) = (Arc::clone(&stores.posts), Arc::clone(&stores.graph));
+        let resolver = Resolver::new(Arc::clone(&log) as _, posts, graph, clock, 100);
+        let channel = ScopedChannel::new(&app, Channel::user(&user("me")));
+        let authors = ["kept", "left", "muted", "blocking", "old"];
+        for (number, author) in (1..).zip(authors) {
+            stores.graph.follow(&app, &user("me"), &[user(author)], 9, NOW).await.unwrap();
+            publish(&stores, author, number).await;
+        }
+        publish(&stores, "kept", 6).await;
+        publish(&stores, "me", 7).await;
+        let opened = log.open(&channel, LIMITS, 1, 0).await.unwrap();
+        let created = (1..=7).map(|number| EventRef::PostCreated { post: id(number) });
+        let deleted = EventRef::PostDeleted { post: id(6) };
+        let changed =
+            EventRef::RelationChanged { kind: RelationKind::Mute, target: user("muted"), active: true };
+        for (number, event) in created.chain([deleted, changed]).enumerate() {
+            let entry = LogEntry { event_id: number.to_string(), subject: None, payload: event.encode() };
+            log.append(std::slice::from_ref(&channel), &entry, 0).await.unwrap();
+        }
+        assert!(replay(&resolver, &channel, 0, None).await[..7].iter().all(|kind| kind == "post.created"));
+        stores.graph.unfollow(&app, &user("me"), &user("left"), false, NOW).await.unwrap();
+        stores.graph.unfollow(&app, &user("me"), &user("old"), true, NOW).await.unwrap();
+        for (one, relation, other) in [("me", Relation::Mute, "muted"), ("blocking", Relation::Block, "me")] {
+            stores.graph.relate(&app, &user(one), relation, &user(other), true, 9, NOW).await.unwrap();
+        }
+        stores.posts.delete(&app, None, id(6), NOW).await.unwrap();
+        let (yes, no) = ("post.created", "void");
+        assert_eq!(
+            replay(&resolver, &channel, 0, None).await,
+            [yes, no, no, no, yes, no, yes, "post.deleted", "relation.changed"],
+            "history kept from before stays"
+        );
+        assert_eq!(replay(&resolver, &channel, 8, Some(opened.epoch)).await, ["relation.changed"]);
+        assert!(replay(&resolver, &channel, 8, Some(Epoch::from_random(99))).await.is_empty());
     }
 }

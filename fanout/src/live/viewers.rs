@@ -28,7 +28,8 @@ pub trait CelebrityList: Send + Sync {
 /// What matters of one user's relations. Shared by the user's connections.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Viewer {
-    /// Blocked, blocking or muted; sorted.
+    /// Blocked, blocking or muted; sorted. Of more blockers than the store names, only celebrities: nobody else's
+    /// events reach those they block, because a block ends the follow.
     pub hidden: Box<[UserId]>,
     /// Followed celebrities; sorted.
     pub celebrities: Box<[UserId]>,
@@ -250,6 +251,14 @@ impl Viewers {
             let followed = list.iter().filter(|author| followed.binary_search(author).is_ok());
             celebrities.extend(followed.take(MAX_CELEBRITIES).cloned());
         }
+        if relations.blocked_by_more {
+            let blocked = self.graph.blocked_by(app, user, &celebrities).await?;
+            hidden.extend(
+                celebrities.iter().zip(blocked).filter(|(_, by)| *by).map(|(author, _)| author.clone()),
+            );
+            hidden.sort_unstable();
+            hidden.dedup();
+        }
         celebrities.sort_unstable();
         Ok(Viewer { hidden: hidden.into(), celebrities: celebrities.into() })
     }
@@ -280,4 +289,64 @@ fn difference(key: &Key, before: &Viewer, after: &Viewer) -> Option<ViewerChange
     let left = missing(&before.celebrities, &after.celebrities);
     let (app, user) = key.clone();
     (!joined.is_empty() || !left.is_empty()).then_some(ViewerChange { app, user, joined, left })
+}
+
+#[cfg(test)]
+mod tests {
+    use fama_protocol::UnixMs;
+    use fama_storage::Relation;
+    use fama_storage::memory::MemoryStore;
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    struct List(Mutex<Arc<[UserId]>>);
+
+    #[async_trait]
+    impl CelebrityList for List {
+        async fn celebrities(&self, _: &AppId) -> Result<Arc<[UserId]>> {
+            Ok(Arc::clone(&lock(&self.0)))
+        }
+    }
+
+    fn user(name: &str) -> UserId {
+        UserId::new(name).unwrap()
+    }
+
+    #[tokio::test]
+    async fn viewers_are_read_once_and_follow_what_changes() {
+        let (stores, app, now) = (MemoryStore::new().stores(), AppId::default(), UnixMs(1));
+        let list = Arc::new(List(Mutex::new(Arc::from([user("star")]))));
+        let viewers = Arc::new(Viewers::new(Arc::clone(&stores.graph), Arc::clone(&list) as _));
+        let me = user("me");
+        stores.graph.follow(&app, &me, &[user("star"), user("rising")], 9, now).await.unwrap();
+        let relate = async |relation, target: &str, active| {
+            stores.graph.relate(&app, &me, relation, &user(target), active, 9, now).await.unwrap();
+        };
+        relate(Relation::Mute, "loud", true).await;
+        let entered = join_all((0..3).map(|_| viewers.enter(&app, &me))).await;
+        for one in &entered {
+            let (_, viewer) = one.as_ref().unwrap();
+            assert!(viewer.hides(&user("loud")) && !viewer.hides(&user("star")));
+            assert_eq!(viewer.celebrities[..], [user("star")]);
+        }
+        assert!(viewers.reload(9).await.is_empty(), "nothing is stale");
+
+        relate(Relation::Block, "star", true).await;
+        viewers.changed(&app, &me, Some(&user("star")));
+        assert!(viewers.hides(&app, &me, &user("star")), "at once");
+        let left =
+            ViewerChange { app: app.clone(), user: me.clone(), joined: vec![], left: vec![user("star")] };
+        assert_eq!(viewers.reload(9).await, [left]);
+        relate(Relation::Block, "star", false).await;
+        viewers.doubt();
+        viewers.reload(9).await;
+        assert!(!viewers.hides(&app, &me, &user("star")));
+
+        *lock(&list.0) = Arc::from([user("rising"), user("other")]);
+        let changes = viewers.celebrities_changed(&app, &[user("rising"), user("other")], &[]).await.unwrap();
+        assert_eq!((changes.len(), &changes[0].joined), (1, &vec![user("rising")]));
+        drop(entered);
+        assert!(viewers.get(&app, &me).is_none(), "nobody is connected");
+    }
 }
