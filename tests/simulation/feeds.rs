@@ -719,10 +719,10 @@ pub fn run(steps: &[Step], seed: u64, mutant: Option<Mutant>, trace: bool) -> (O
         if world.violation().is_some() {
             break;
         }
-        for at in 0..USERS.len() {
+        for (at, name) in USERS.iter().enumerate() {
             left.fetch_add(1, Ordering::Relaxed);
             let (world, left) = (Arc::clone(&world), Arc::clone(&left));
-            sim.spawn(&format!("last-{}", USERS[at]), None, async move {
+            sim.spawn(&format!("last-{name}"), None, async move {
                 world.walk(&world.processes[round], &user(at)).await;
                 left.fetch_sub(1, Ordering::Relaxed);
             });

@@ -130,6 +130,7 @@ impl Sim {
     }
 
     /// Lets others run.
+    #[allow(clippy::unused_self, reason = "it is the scheduler that goes on")]
     pub fn pause(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut paused = false;
         std::future::poll_fn(move |context| {
