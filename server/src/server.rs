@@ -93,7 +93,7 @@ impl World {
 
     fn connections(&self) -> Box<dyn Fn() -> usize + Send + Sync> {
         let gateway = Arc::clone(&self.gateway);
-        Box::new(move || gateway.get().and_then(Weak::upgrade).map_or(0, |gateway| gateway.connections()))
+        Box::new(move || gateway.get().and_then(Weak::upgrade).map_or(0, |gateway| gateway.sockets()))
     }
 
     fn api(&self, config: &Config, demo: Option<Demo>) -> anyhow::Result<api::State> {

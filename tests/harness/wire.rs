@@ -105,7 +105,19 @@ impl Wire {
 
     /// Connects and upgrades to a WebSocket at `path`.
     pub async fn websocket(address: &str, path: &str) -> Self {
-        let mut wire = Self::open(address).await;
+        Self::open(address).await.upgraded(address, path).await
+    }
+
+    /// The same, with a receive buffer as small as the system allows.
+    pub async fn narrow_websocket(address: &str, path: &str) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a socket");
+        let stream = socket.connect(address.parse().expect("an address")).await.expect("the server accepts");
+        Self { stream, unread: Vec::new() }.upgraded(address, path).await
+    }
+
+    async fn upgraded(self, address: &str, path: &str) -> Self {
+        let mut wire = self;
         wire.write(&upgrade(path, address, &[])).await;
         let head = wire.head().await;
         assert_eq!(head.status, 101, "{}", head.text);

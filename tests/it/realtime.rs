@@ -129,11 +129,13 @@ async fn a_restart_is_told_and_the_feed_has_it_all() {
 #[tokio::test]
 async fn a_celebrity_is_one_shared_channel() {
     let server = Setup::new().set("fanout.celebrity_up", 2).set("fanout.celebrity_down", 1).start();
-    for n in 0..4 {
+    let star = server.user("star");
+    server.user("fan0").follow("star").await;
+    let fan = Session::open(&server.ws_url(), "fan0").await;
+    assert!(fan.hello["subs"].get("author:star").is_none(), "not yet: {}", fan.hello);
+    for n in 1..4 {
         server.user(&format!("fan{n}")).follow("star").await;
     }
-    let star = server.user("star");
-    let fan = Session::open(&server.ws_url(), "fan0").await;
     fama_tests::eventually("the author becomes a celebrity", Duration::from_secs(20), async || {
         let user = star.get("/v1/users/star").await.expect(200);
         (user.body["delivery"] == "pull").then_some(())

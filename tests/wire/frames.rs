@@ -196,7 +196,7 @@ async fn a_client_that_never_reads_is_let_go() {
         .set("limits.queue_bytes", 65_536)
         .namespace("name = 'x'\nsubscribe = 'user'\npublish = 'user'")
         .start();
-    let mut stuck = Wire::websocket(server.address(), PATH).await;
+    let mut stuck = Wire::narrow_websocket(server.address(), PATH).await;
     let token = fama_tests::token::user("stuck");
     let hello = format!(
         "{{\"id\":1,\"connect\":{{\"token\":\"{token}\"}}}}\n{{\"id\":2,\"subscribe\":{{\"channel\":\"x:y\"}}}}"
@@ -205,10 +205,12 @@ async fn a_client_that_never_reads_is_let_go() {
     let reader = Session::open(&server.ws_url(), "reader").await;
     reader.subscribe("x:y", None).await.unwrap();
     let data = "z".repeat(30_000);
-    let count = 600;
+    // More than the system's buffers hold for one socket, at a rate that one connection may send.
+    let count = 250;
     for n in 0..count {
         let body = serde_json::json!({"channel": "x:y", "data": {"n": n, "data": data}});
         reader.command("publish", body).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(if n < 50 { 0 } else { 110 })).await;
     }
     reader.push("the last", Duration::from_secs(20), |p| p.body["data"]["n"] == count - 1).await;
     fama_tests::eventually("the other is let go", Duration::from_secs(10), async || {

@@ -1,6 +1,6 @@
 //! The users connected to this node: whom each does not see, and which celebrities each follows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -73,6 +73,15 @@ pub struct Viewers {
     graph: Arc<dyn GraphStore>,
     list: Arc<dyn CelebrityList>,
     users: Mutex<HashMap<Key, Slot>>,
+    lists: Mutex<HashMap<AppId, List>>,
+}
+
+/// The celebrities of an app as connections were last told.
+#[derive(Debug, Default)]
+struct List {
+    /// Grows with each change, so that a read which began before is done again.
+    changes: u64,
+    authors: Arc<[UserId]>,
 }
 
 /// A connection's hold on its user. Dropping it lets go.
@@ -95,7 +104,7 @@ impl Drop for Presence {
 impl Viewers {
     /// Nobody is connected.
     pub fn new(graph: Arc<dyn GraphStore>, list: Arc<dyn CelebrityList>) -> Self {
-        Self { graph, list, users: Mutex::default() }
+        Self { graph, list, users: Mutex::default(), lists: Mutex::default() }
     }
 
     /// A connection of this user is there. To be called when the user's own channel is registered: from then on changes
@@ -162,6 +171,49 @@ impl Viewers {
         changes
     }
 
+    /// Compares the lists of celebrities with those of the last call, for every app with connections; what changed
+    /// means for connections. To be called every second.
+    pub async fn compare_lists(&self) -> Vec<ViewerChange> {
+        let apps: HashSet<AppId> = lock(&self.users).keys().map(|key| key.0.clone()).collect();
+        lock(&self.lists).retain(|app, _| apps.contains(app));
+        let mut changes = Vec::new();
+        for app in apps {
+            match self.compare_list(&app).await {
+                Ok(more) => changes.extend(more),
+                Err(error) => tracing::debug!(%error, %app, "celebrities are not read, again later"),
+            }
+        }
+        changes
+    }
+
+    async fn compare_list(&self, app: &AppId) -> Result<Vec<ViewerChange>> {
+        let now = self.list.celebrities(app).await?;
+        let (before, changes) = {
+            let lists = lock(&self.lists);
+            lists.get(app).map_or_else(Default::default, |list| (Arc::clone(&list.authors), list.changes))
+        };
+        if Arc::ptr_eq(&before, &now) {
+            return Ok(Vec::new());
+        }
+        let missing = |from: &[UserId], among: &[UserId]| -> Vec<UserId> {
+            let among: HashSet<&UserId> = among.iter().collect();
+            from.iter().filter(|author| !among.contains(author)).cloned().collect()
+        };
+        let (added, removed) = (missing(&now, &before), missing(&before, &now));
+        let told = List { changes: changes + 1, authors: now };
+        let kept = lock(&self.lists).insert(app.clone(), told);
+        let changed = self.celebrities_changed(app, &added, &removed).await;
+        if changed.is_err() {
+            // Compared again next time, with what was told.
+            lock(&self.lists).insert(app.clone(), List { changes: changes + 1, ..kept.unwrap_or_default() });
+        }
+        changed
+    }
+
+    fn list_changes(&self, app: &AppId) -> u64 {
+        lock(&self.lists).get(app).map_or(0, |list| list.changes)
+    }
+
     /// The list of celebrities of an app changed.
     pub async fn celebrities_changed(
         &self,
@@ -218,11 +270,14 @@ impl Viewers {
             slot.stale = false;
         }
         let mut unread = Unread { viewers: self, key, failed: true };
+        let list = self.list_changes(&key.0);
         let next = self.read(key).await?;
         unread.failed = false;
+        let other_list = self.list_changes(&key.0) != list;
         let mut users = lock(&self.users);
         let Some(slot) = users.get_mut(key) else { return Ok(None) };
         slot.gate = None;
+        slot.stale |= other_list;
         let change = slot.viewer.as_ref().and_then(|before| difference(key, before, &next));
         slot.viewer = Some(Arc::new(next));
         Ok(change)

@@ -157,7 +157,8 @@ impl Node {
                 let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
                 std::mem::take(&mut *changed)
             };
-            let changes = self.ports.viewers.reload(RELOAD).await;
+            let mut changes = self.ports.viewers.reload(RELOAD).await;
+            changes.extend(self.ports.viewers.compare_lists().await);
             let more = changes.into_iter().map(|change| (change.app, change.user));
             for (app, user) in changed.into_iter().chain(more).collect::<HashSet<_>>() {
                 self.tell(&app, &user);

@@ -134,6 +134,11 @@ impl GatewayHandle {
         self.shared.connections.load(Ordering::Relaxed) + self.http.open()
     }
 
+    /// Sockets open; requests of the API apart.
+    pub fn sockets(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
     /// Whether sockets are turned away.
     pub fn is_draining(&self) -> bool {
         self.shared.draining.load(Ordering::Relaxed)
