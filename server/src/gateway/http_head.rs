@@ -378,8 +378,8 @@ mod tests {
         ] {
             let value = change.iter().find(|(n, _)| *n == name).map_or(Some(value), |(_, v)| *v);
             match value {
-                Some(value) if name == "request" => head += &format!("{value}\r\n"),
-                Some(value) => head += &format!("{name}: {value}\r\n"),
+                Some(value) if name == "request" => head.extend([value, "\r\n"]),
+                Some(value) => head.extend([name, ": ", value, "\r\n"]),
                 None => {}
             }
         }

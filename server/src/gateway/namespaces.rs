@@ -196,7 +196,7 @@ mod tests {
             let mut it = rules(Permission::Anyone, Permission::None);
             change(&mut it);
             let namespace = Namespace { name: name.to_owned(), rules: it };
-            Namespaces::new(&[namespace.clone()], &ChannelRules::default()).map(|_| namespace)
+            Namespaces::new(std::slice::from_ref(&namespace), &ChannelRules::default()).map(|_| namespace)
         };
         let good = one("chat", |_| {}).unwrap();
         assert!(matches!(one("user", |_| {}), Err(NamespaceError::Name(_))));
