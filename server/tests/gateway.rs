@@ -24,7 +24,7 @@ async fn connect_subscribe_publish_and_come_back() {
     assert!(connected.subs["user:#alice"].recoverable);
     let subscribed = alice.next().await.unwrap().subscribe.unwrap();
     assert!(subscribed.recoverable && subscribed.positioned && subscribed.offset == 0);
-    let mut seen = vec![alice.next().await.unwrap(), alice.next().await.unwrap()];
+    let mut seen = [alice.next().await.unwrap(), alice.next().await.unwrap()];
     seen.sort_by_key(|reply| reply.id);
     assert_eq!(seen[1].id, 3);
     let publication = seen[0].push.clone().unwrap().publication.unwrap();
@@ -269,7 +269,7 @@ async fn pings_want_their_pongs() {
     let waited = tokio::time::timeout(Duration::from_secs(5), polite.next()).await;
     assert!(waited.is_err(), "still there");
     assert!(began.elapsed() > Duration::from_secs(4));
-    let (code, _) = tokio::join!(deaf.close_code(), async {});
+    let code = deaf.close_code().await;
     assert_eq!(code, 3012);
     world.handle.stop();
 }
