@@ -148,7 +148,13 @@ impl Outbox {
                 }
                 Sent::Waits
             }
-            _ => self.reply(socket, frame, limit, now_ms),
+            _ => {
+                let sent = self.reply(socket, frame, limit, now_ms);
+                if let Some(pending) = self.pending.as_mut().filter(|_| sent == Sent::Waits) {
+                    pending.pong_first = true;
+                }
+                sent
+            }
         }
     }
 
