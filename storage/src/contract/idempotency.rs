@@ -128,6 +128,8 @@ async fn records_expire(stores: &Stores) {
     assert_eq!(removed.iter().sum::<usize>(), 8, "all but the two claimed anew: {removed:?}");
     assert_eq!(claim(stores, &app, &key("old0"), id(31), at(day * 2)).await, Claim::Running);
     assert_eq!(claim(stores, &app, &key("new"), id(20), at(day * 2)).await, granted(id(20)));
+    assert_eq!(claim(stores, &app, &key("old5"), id(50), at(day)).await, granted(id(50)), "gone for good");
+    stores.idempotency.abandon(&app, &key("old5"), id(50)).await.unwrap();
     // Clocks differ: this is older than what was looked at and found empty.
     claim(stores, &app, &key("late"), id(40), at(day)).await;
     assert_eq!(stores.idempotency.expire(at(day * 2), 100).await.unwrap(), 1);

@@ -85,7 +85,7 @@ impl App {
             && self.ended.is_empty()
             && self.relations.is_empty()
             && self.modes.is_empty()
-            && self.reactions.is_empty()
+            && self.reactions.values().all(BTreeMap::is_empty)
             && self.profiles.is_empty()
             && self.queued.is_empty()
             && self.aside.is_empty()

@@ -4,10 +4,12 @@
 
 mod calls;
 
+use fama_storage::Stores;
 use fama_storage::embedded::{EmbeddedOptions, EmbeddedStore};
 use fama_storage::memory::MemoryStore;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
+use tokio::runtime::Runtime;
 
 use calls::{answer, everything};
 
@@ -17,9 +19,20 @@ fn open(path: &std::path::Path) -> EmbeddedStore {
     EmbeddedStore::open(path, options).unwrap()
 }
 
+/// `FAMA_MODEL_CASES` sets another number.
+fn cases() -> u32 {
+    std::env::var("FAMA_MODEL_CASES").map_or(24, |cases| cases.parse().unwrap())
+}
+
+/// What two stores show differently: the first of it.
+fn difference(runtime: &Runtime, store: &Stores, model: &Stores) -> Option<(String, String)> {
+    let (store, model) = runtime.block_on(async { (everything(store).await, everything(model).await) });
+    store.into_iter().zip(model).find(|(store, model)| store != model)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 24,
+        cases: cases(),
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         ..ProptestConfig::default()
     })]
@@ -33,13 +46,13 @@ proptest! {
         for round in rounds {
             let store = open(dir.path());
             let stores = store.stores();
-            prop_assert_eq!(runtime.block_on(everything(&stores)), runtime.block_on(everything(&model)));
+            prop_assert_eq!(difference(&runtime, &stores, &model), None);
             for call in round {
                 let (got, expected) =
                     runtime.block_on(async { (answer(&stores, &call).await, answer(&model, &call).await) });
                 prop_assert_eq!(got, expected, "{:?}", call);
             }
-            prop_assert_eq!(runtime.block_on(everything(&stores)), runtime.block_on(everything(&model)));
+            prop_assert_eq!(difference(&runtime, &stores, &model), None);
         }
     }
 }
