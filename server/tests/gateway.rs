@@ -185,6 +185,13 @@ async fn celebrities_come_and_go_by_pushes() {
     world.author_event("star", 8).await;
     world.author_event("nova", 9).await;
     assert_eq!(client.publication().await.0, "author:nova");
+    // Who is no celebrity any more has no channel, who becomes one gets it.
+    *world.stars.0.lock().unwrap() = [user("star")].into();
+    let push = client.next().await.unwrap().push.unwrap();
+    assert_eq!((&*push.channel, push.unsubscribe.unwrap().code), ("author:nova", 2000));
+    *world.stars.0.lock().unwrap() = [user("star"), user("nova")].into();
+    let push = client.next().await.unwrap().push.unwrap();
+    assert_eq!((&*push.channel, push.subscribe.unwrap().recoverable), ("author:nova", true));
     world.handle.stop();
 }
 

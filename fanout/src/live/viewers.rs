@@ -73,7 +73,10 @@ pub struct Viewers {
     graph: Arc<dyn GraphStore>,
     list: Arc<dyn CelebrityList>,
     users: Mutex<HashMap<Key, Slot>>,
+    /// One for each app that had connections.
     lists: Mutex<HashMap<AppId, List>>,
+    /// Most users hide nobody and follow no celebrity: they share this.
+    plain: Arc<Viewer>,
 }
 
 /// The celebrities of an app as connections were last told.
@@ -88,15 +91,21 @@ struct List {
 pub struct Presence {
     viewers: Arc<Viewers>,
     key: Key,
+    kept: bool,
+}
+
+impl Presence {
+    /// Keeps the hold without this value: whoever does so calls [`Viewers::leave`] in the end. For those who hold a
+    /// million and know the user anyway.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
 }
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let mut users = lock(&self.viewers.users);
-        let Some(slot) = users.get_mut(&self.key) else { return };
-        slot.connections -= 1;
-        if slot.connections == 0 {
-            users.remove(&self.key);
+        if !self.kept {
+            self.viewers.release(&self.key);
         }
     }
 }
@@ -104,7 +113,7 @@ impl Drop for Presence {
 impl Viewers {
     /// Nobody is connected.
     pub fn new(graph: Arc<dyn GraphStore>, list: Arc<dyn CelebrityList>) -> Self {
-        Self { graph, list, users: Mutex::default(), lists: Mutex::default() }
+        Self { graph, list, users: Mutex::default(), lists: Mutex::default(), plain: Arc::default() }
     }
 
     /// A connection of this user is there. To be called when the user's own channel is registered: from then on changes
@@ -116,10 +125,34 @@ impl Viewers {
             let fresh = || Slot { connections: 0, viewer: None, stale: true, gate: None };
             users.entry(key.clone()).or_insert_with(fresh).connections += 1;
         }
-        let presence = Presence { viewers: Arc::clone(self), key };
+        let presence = Presence { viewers: Arc::clone(self), key, kept: false };
+        self.know_list(app).await?;
         self.load(&presence.key).await?;
         let viewer = self.get(app, user).unwrap_or_default();
         Ok((presence, viewer))
+    }
+
+    /// The list is known before the first user of an app is read: only what changes later has to be told.
+    async fn know_list(&self, app: &AppId) -> Result<()> {
+        if !lock(&self.lists).contains_key(app) {
+            let authors = self.list.celebrities(app).await?;
+            lock(&self.lists).entry(app.clone()).or_insert(List { changes: 0, authors });
+        }
+        Ok(())
+    }
+
+    /// A connection of this user is gone, whose hold was kept by [`Presence::keep`].
+    pub fn leave(&self, app: &AppId, user: &UserId) {
+        self.release(&(app.clone(), user.clone()));
+    }
+
+    fn release(&self, key: &Key) {
+        let mut users = lock(&self.users);
+        let Some(slot) = users.get_mut(key) else { return };
+        slot.connections = slot.connections.saturating_sub(1);
+        if slot.connections == 0 {
+            users.remove(key);
+        }
     }
 
     /// What is known of a connected user; `None` if there is no connection, or before the first read.
@@ -171,11 +204,10 @@ impl Viewers {
         changes
     }
 
-    /// Compares the lists of celebrities with those of the last call, for every app with connections; what changed
+    /// Compares the lists of celebrities with those of the last call, for every app that had connections; what changed
     /// means for connections. To be called every second.
     pub async fn compare_lists(&self) -> Vec<ViewerChange> {
-        let apps: HashSet<AppId> = lock(&self.users).keys().map(|key| key.0.clone()).collect();
-        lock(&self.lists).retain(|app, _| apps.contains(app));
+        let apps: Vec<AppId> = lock(&self.lists).keys().cloned().collect();
         let mut changes = Vec::new();
         for app in apps {
             match self.compare_list(&app).await {
@@ -279,7 +311,7 @@ impl Viewers {
         slot.gate = None;
         slot.stale |= other_list;
         let change = slot.viewer.as_ref().and_then(|before| difference(key, before, &next));
-        slot.viewer = Some(Arc::new(next));
+        slot.viewer = Some(if next == *self.plain { Arc::clone(&self.plain) } else { Arc::new(next) });
         Ok(change)
     }
 

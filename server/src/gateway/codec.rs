@@ -1,4 +1,4 @@
-//! Frames of RFC 6455 as a server reads and writes them. Pure.
+//! Frames of RFC 6455 as a server reads them. Pure.
 //!
 //! Frames are read from whatever a read of the socket gave, in place: a frame that is whole costs no memory and no copy
 //! (save for its mask). Only what is cut off is kept, in a box that goes again with the end of the message.
@@ -56,12 +56,12 @@ impl Violation {
     }
 }
 
-const CONTINUATION: u8 = 0;
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
+pub(super) const CONTINUATION: u8 = 0;
+pub(super) const TEXT: u8 = 1;
+pub(super) const BINARY: u8 = 2;
+pub(super) const CLOSE: u8 = 8;
+pub(super) const PING: u8 = 9;
+pub(super) const PONG: u8 = 10;
 
 /// A frame's head.
 #[derive(Debug, Clone, Copy)]
@@ -95,14 +95,14 @@ struct Partial {
     utf8: Utf8,
     /// When it began.
     since_ms: u64,
+    /// The message or control frame that was given last is in here and is over.
+    given: bool,
 }
 
 /// Reads frames for one connection.
 #[derive(Debug, Default)]
 pub struct Decoder {
     partial: Option<Box<Partial>>,
-    /// The message or control frame that was given last is in `partial` and is over.
-    given: bool,
 }
 
 #[expect(clippy::mut_mut, reason = "a cursor over bytes that are unmasked in place")]
@@ -134,8 +134,7 @@ impl Decoder {
         rules: Rules,
         now_ms: u64,
     ) -> Result<Option<Event<'a>>, Violation> {
-        if self.given {
-            self.given = false;
+        if self.partial.as_ref().is_some_and(|partial| partial.given) {
             self.forget();
         }
         loop {
@@ -162,7 +161,7 @@ impl Decoder {
                 }
             }
             if self.keep(head, had, payload, rules, now_ms)? {
-                self.given = true;
+                self.partial(now_ms).given = true;
                 return self.give(head);
             }
         }
@@ -271,6 +270,7 @@ impl Decoder {
     /// Drops what was given.
     fn forget(&mut self) {
         let Some(partial) = &mut self.partial else { return };
+        partial.given = false;
         if partial.control.capacity() > 0 {
             // A control frame was given, perhaps in the midst of a message.
             partial.control = Vec::new();
@@ -285,8 +285,8 @@ impl Decoder {
 
     /// Drops the box if nothing is cut off.
     fn tidy(&mut self) {
-        let idle = |p: &Partial| p.head_len == 0 && p.frame.is_none() && p.message.is_none();
-        if !self.given && self.partial.as_deref().is_some_and(idle) {
+        let idle = |p: &Partial| !p.given && p.head_len == 0 && p.frame.is_none() && p.message.is_none();
+        if self.partial.as_deref().is_some_and(idle) {
             self.partial = None;
         }
     }
@@ -385,76 +385,6 @@ fn unmask(payload: &mut [u8], mask: [u8; 4], offset: usize) {
     for (byte, key) in words.into_remainder().iter_mut().zip(key.iter().cycle()) {
         *byte ^= key;
     }
-}
-
-/// A text frame's head, for a payload of `len` bytes; the array and how much of it counts.
-pub fn text_head(len: usize) -> ([u8; 10], usize) {
-    head(TEXT, len)
-}
-
-fn head(opcode: u8, len: usize) -> ([u8; 10], usize) {
-    let mut out = [0u8; 10];
-    out[0] = 0x80 | opcode;
-    let bytes = (len as u64).to_be_bytes();
-    match len {
-        0..=125 => {
-            out[1] = bytes[7];
-            (out, 2)
-        }
-        126..=0xffff => {
-            out[1] = 126;
-            out[2..4].copy_from_slice(&bytes[6..]);
-            (out, 4)
-        }
-        _ => {
-            out[1] = 127;
-            out[2..10].copy_from_slice(&bytes);
-            (out, 10)
-        }
-    }
-}
-
-fn frame(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
-    let (head, len) = head(opcode, payload.len());
-    out.reserve(len + payload.len());
-    out.extend_from_slice(&head[..len]);
-    out.extend_from_slice(payload);
-}
-
-/// Appends a text frame.
-pub fn text(out: &mut Vec<u8>, payload: &[u8]) {
-    frame(out, TEXT, payload);
-}
-
-/// Appends a binary frame.
-pub fn binary(out: &mut Vec<u8>, payload: &[u8]) {
-    frame(out, BINARY, payload);
-}
-
-/// Appends a ping without a payload.
-pub fn ping(out: &mut Vec<u8>) {
-    frame(out, PING, b"");
-}
-
-/// Appends a pong.
-pub fn pong(out: &mut Vec<u8>, payload: &[u8]) {
-    frame(out, PONG, payload);
-}
-
-/// Appends a close frame. A reason longer than fits is cut.
-pub fn close(out: &mut Vec<u8>, code: u16, reason: &str) {
-    let mut payload = code.to_be_bytes().to_vec();
-    let mut end = reason.len().min(123);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    payload.extend_from_slice(&reason.as_bytes()[..end]);
-    frame(out, CLOSE, &payload);
-}
-
-/// Appends an empty close frame, the answer to one.
-pub fn close_empty(out: &mut Vec<u8>) {
-    frame(out, CLOSE, b"");
 }
 
 #[cfg(test)]

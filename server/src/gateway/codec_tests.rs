@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::gateway::frames::{head, text, text_head};
 
 const RULES: Rules = Rules { message_bytes: 300, fragments: 8, binary: true };
 

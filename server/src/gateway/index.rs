@@ -246,55 +246,55 @@ mod tests {
     }
 
     proptest! {
-           /// Whoever comes and goes while groups are written in pieces: everyone gets exactly what was published while they
-           /// were there, in order.
-           #[test]
-           fn members_get_what_was_published_while_they_were_there(
-               steps in proptest::collection::vec((0u8..4, any::<u32>()), 1..200)
-           ) {
-               let mut index = Index::new();
-               let slot = index.intern(&ScopedChannel::new(&AppId::default(), Channel::new("c").unwrap()));
-               let local = index.get_mut(slot).unwrap();
-               let mut places = BTreeMap::<u32, u32>::new();
-               let (mut expected, mut got) = (BTreeMap::<u32, Vec<u64>>::new(), BTreeMap::<u32, Vec<u64>>::new());
-               let (mut next, mut offset) = (0u32, 0u64);
-               for (what, pick) in steps.into_iter().chain(std::iter::repeat_n((3, 2), 400)) {
-                   match what {
-                       0 => {
-                           places.insert(next, local.join(next));
-                           next += 1;
-                       }
-                       1 if !places.is_empty() => {
-                           let gone = *places.keys().nth(pick as usize % places.len()).unwrap();
-                           let place = places.remove(&gone).unwrap();
-                           local.leave(gone, place, |it, place| { places.insert(it, place); });
-                           // It may miss what was waiting when it left.
-                           let seen = got.remove(&gone).unwrap_or_default();
-                           let all = expected.remove(&gone).unwrap_or_default();
-                           prop_assert!(all.starts_with(&seen));
-                       }
-                       2 => {
-                           offset += 1;
-                           local.publish(Message { members: Bytes::new(), offset, epoch: None });
-                           for it in places.keys() {
-    expected.entry(*it).or_default().push(offset);
+        /// Whoever comes and goes while groups are written in pieces: everyone gets exactly what was published while they
+        /// were there, in order.
+        #[test]
+        fn members_get_what_was_published_while_they_were_there(
+            steps in proptest::collection::vec((0u8..4, any::<u32>()), 1..200)
+        ) {
+            let mut index = Index::new();
+            let slot = index.intern(&ScopedChannel::new(&AppId::default(), Channel::new("c").unwrap()));
+            let local = index.get_mut(slot).unwrap();
+            let mut places = BTreeMap::<u32, u32>::new();
+            let (mut expected, mut got) = (BTreeMap::<u32, Vec<u64>>::new(), BTreeMap::<u32, Vec<u64>>::new());
+            let (mut next, mut offset) = (0u32, 0u64);
+            for (what, pick) in steps.into_iter().chain(std::iter::repeat_n((3, 2), 400)) {
+                match what {
+                    0 => {
+                        places.insert(next, local.join(next));
+                        next += 1;
+                    }
+                    1 if !places.is_empty() => {
+                        let gone = *places.keys().nth(pick as usize % places.len()).unwrap();
+                        let place = places.remove(&gone).unwrap();
+                        local.leave(gone, place, |it, place| { places.insert(it, place); });
+                        // It may miss what was waiting when it left.
+                        let seen = got.remove(&gone).unwrap_or_default();
+                        let all = expected.remove(&gone).unwrap_or_default();
+                        prop_assert!(all.starts_with(&seen));
+                    }
+                    2 => {
+                        offset += 1;
+                        local.publish(Message { members: Bytes::new(), offset, epoch: None });
+                        for it in places.keys() {
+                            expected.entry(*it).or_default().push(offset);
+                        }
+                    }
+                    _ => {
+                        let Some(group) = local.writing() else { continue };
+                        let offsets: Vec<_> = group.messages.iter().map(|m| m.offset).collect();
+                        let mut who = Vec::new();
+                        local.next_members(pick as usize % 3 + 1, &mut who);
+                        for it in who {
+                            got.entry(it).or_default().extend(&offsets);
+                        }
+                    }
+                }
+                for (it, place) in &places {
+                    prop_assert_eq!(local.members.get(*place as usize), Some(it));
+                }
+            }
+            prop_assert_eq!(got, expected);
+        }
     }
-                       }
-                       _ => {
-                           let Some(group) = local.writing() else { continue };
-                           let offsets: Vec<_> = group.messages.iter().map(|m| m.offset).collect();
-                           let mut who = Vec::new();
-                           local.next_members(pick as usize % 3 + 1, &mut who);
-                           for it in who {
-                               got.entry(it).or_default().extend(&offsets);
-                           }
-                       }
-                   }
-                   for (it, place) in &places {
-                       prop_assert_eq!(local.members.get(*place as usize), Some(it));
-                   }
-               }
-               prop_assert_eq!(got, expected);
-           }
-       }
 }

@@ -8,6 +8,7 @@ pub mod bucket;
 pub mod codec;
 pub mod config;
 pub mod connection;
+pub mod frames;
 mod http;
 pub mod http_head;
 mod inbox;

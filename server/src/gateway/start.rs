@@ -59,7 +59,7 @@ impl Gateway {
         let shared = Arc::new(Shared::new(Arc::new(config), listeners.len()));
         let (stopping, stopped) = watch::channel(false);
         let http = HttpServer::new(router, work.clone(), stopped);
-        let worker = Arc::new(Worker::new(ports.clone(), Arc::clone(&shared.config), work.clone()));
+        let worker = Arc::new(Worker::new(ports.clone(), Arc::clone(&shared), work.clone()));
         let node = Arc::new(Node::new(ports.clone(), Arc::clone(&shared)));
         let mut handle = GatewayHandle {
             address,

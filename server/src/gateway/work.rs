@@ -16,6 +16,7 @@ use super::config::{GatewayConfig, times};
 use super::connection::{HistoryAsked, HistoryRead, app_members};
 use super::inbox::{Answer, ConnKey, Inbox, Mail, TableInput, event_members};
 use super::ports::{Ports, TokenRefusal};
+use super::shard::Shared;
 
 /// Jobs of one turn of a shard that are under way at once.
 const AT_ONCE: usize = 256;
@@ -46,14 +47,15 @@ pub enum Job {
 /// Does jobs.
 pub struct Worker {
     ports: Ports,
+    shared: Arc<Shared>,
     config: Arc<GatewayConfig>,
     handle: Handle,
 }
 
 impl Worker {
     /// On this runtime.
-    pub fn new(ports: Ports, config: Arc<GatewayConfig>, handle: Handle) -> Self {
-        Self { ports, config, handle }
+    pub fn new(ports: Ports, shared: Arc<Shared>, handle: Handle) -> Self {
+        Self { ports, config: Arc::clone(&shared.config), shared, handle }
     }
 
     /// Does the jobs of one turn; answers go to `inbox`.
@@ -79,7 +81,11 @@ impl Worker {
         let ports = &self.ports;
         Some(match job {
             Job::Authenticate(key, token) => {
-                Mail::Answer(key, Answer::Authenticated(ports.authenticator.authenticate(&token).await))
+                let mut principal = ports.authenticator.authenticate(&token).await;
+                if let Ok(principal) = &mut principal {
+                    principal.app = self.shared.share(principal.app.clone());
+                }
+                Mail::Answer(key, Answer::Authenticated(principal))
             }
             Job::Grant(key, token) => {
                 Mail::Answer(key, Answer::Granted(ports.authenticator.subscription(&token).await))

@@ -1,7 +1,7 @@
 //! A connection engine on the embedded store and memory backends, and clients for it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -64,12 +64,12 @@ impl Authenticator for Names {
     }
 }
 
-struct Stars(Arc<[UserId]>);
+pub struct Stars(pub Mutex<Arc<[UserId]>>);
 
 #[async_trait]
 impl CelebrityList for Stars {
     async fn celebrities(&self, _: &AppId) -> fama_fanout::Result<Arc<[UserId]>> {
-        Ok(Arc::clone(&self.0))
+        Ok(Arc::clone(&self.0.lock().unwrap()))
     }
 }
 
@@ -78,6 +78,7 @@ pub struct World {
     pub delivery: Arc<Delivery>,
     pub stores: Stores,
     pub clock: Arc<dyn Clock>,
+    pub stars: Arc<Stars>,
     _folder: tempfile::TempDir,
 }
 
@@ -110,7 +111,7 @@ pub async fn world(change: impl FnOnce(&mut GatewayConfig)) -> World {
         Arc::clone(&clock),
         NodeId("1.1".into()),
     ));
-    let stars = Arc::new(Stars([user("star"), user("nova")].into()));
+    let stars = Arc::new(Stars(Mutex::new([user("star"), user("nova")].into())));
     let ports = Ports {
         authenticator: Arc::new(Names(Arc::clone(&clock))),
         resolver: Arc::new(Resolver::new(
@@ -120,7 +121,7 @@ pub async fn world(change: impl FnOnce(&mut GatewayConfig)) -> World {
             Arc::clone(&clock),
             300,
         )),
-        viewers: Arc::new(Viewers::new(stores.graph.clone(), stars)),
+        viewers: Arc::new(Viewers::new(stores.graph.clone(), stars.clone())),
         log,
         registry,
         bus,
@@ -147,7 +148,7 @@ pub async fn world(change: impl FnOnce(&mut GatewayConfig)) -> World {
     let router = Router::new().route("/hello", get(async || "hi"));
     let work = tokio::runtime::Handle::current();
     let handle = Gateway::start(config, ports, router, work).await.unwrap();
-    World { handle, delivery, stores, clock, _folder: folder }
+    World { handle, delivery, stores, clock, stars, _folder: folder }
 }
 
 impl World {

@@ -59,6 +59,14 @@ impl<S: Copy + Eq + Hash> Members<S> {
         }
     }
 
+    /// All of them, if they are few.
+    pub(super) fn few(&self) -> Option<&[S]> {
+        match self {
+            Self::Few(list) => Some(list),
+            Self::Many(_) => None,
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Few(list) => list.is_empty(),

@@ -114,6 +114,11 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
         self.channels.is_empty()
     }
 
+    /// The live subscribers of a channel, if they are few; `None`: there are many, or the channel is not known.
+    pub fn few_members(&self, channel: &ScopedChannel) -> Option<&[S]> {
+        self.channels.get(channel).and_then(|entry| entry.members.few())
+    }
+
     /// When to call again with [`Input::Tick`] (monotonic milliseconds), unless something else comes first.
     pub fn next_due(&self) -> Option<u64> {
         self.agenda.first().map(|(due, _)| *due)

@@ -18,6 +18,11 @@ pub(super) fn ttl(ends_ms: u64, now_ms: u64) -> u32 {
     u32::try_from(left).unwrap_or(u32::MAX).max(1)
 }
 
+/// The same for the connection's token, which may have no end.
+fn token_ttl(expires_ms: u64, now_ms: u64) -> Option<u32> {
+    (expires_ms < u64::MAX).then(|| ttl(expires_ms, now_ms))
+}
+
 impl Connection {
     pub(super) fn connect(&mut self, id: u32, connect: Connect<'_>, cx: &mut Context<'_>) -> Flow {
         self.phase = Phase::Connecting;
@@ -132,11 +137,11 @@ impl Connection {
             .collect();
         let client = cx.client_id();
         let ping = if self.frame_ping { 0 } else { cx.config.ping_s };
-        let expires_ms = self.identity.as_ref().and_then(|identity| identity.expires_ms);
+        let expires_ms = self.identity.as_ref().map_or(u64::MAX, |identity| identity.expires_ms);
         let result = ConnectResult {
             client: &client,
             version: VERSION,
-            ttl: expires_ms.map(|at| ttl(at, cx.now_ms)),
+            ttl: token_ttl(expires_ms, cx.now_ms),
             ping,
             pong: ping > 0,
             subs: &subs,
@@ -170,7 +175,7 @@ impl Connection {
         if let Some(identity) = &mut self.identity {
             (identity.expires_ms, identity.token) = (next.expires_ms, next.token);
         }
-        let ttl = next.expires_ms.map(|at| ttl(at, cx.now_ms));
+        let ttl = token_ttl(next.expires_ms, cx.now_ms);
         let client = cx.client_id();
         reply::refresh(cx.out.message(), id, &client, VERSION, ttl);
     }
@@ -182,6 +187,6 @@ impl Connection {
 
 fn identity(principal: Principal, cx: &Context<'_>) -> Identity {
     let token = principal.jti.as_deref().map_or(0, |jti| token_name(&principal.app, jti));
-    let expires_ms = principal.expires_at.map(|at| cx.now_ms + at.since(cx.unix));
+    let expires_ms = principal.expires_at.map_or(u64::MAX, |at| cx.now_ms.saturating_add(at.since(cx.unix)));
     Identity { app: principal.app, user: principal.user, expires_ms, token }
 }

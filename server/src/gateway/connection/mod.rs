@@ -5,6 +5,8 @@
 mod channels;
 mod commands;
 mod connect;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use bytes::Bytes;
@@ -178,8 +180,8 @@ pub struct Sub {
 struct Identity {
     app: AppId,
     user: Option<UserId>,
-    /// When the token ends, by the shard's clock.
-    expires_ms: Option<u64>,
+    /// When the token ends, by the shard's clock; `u64::MAX` = never.
+    expires_ms: u64,
     /// Names the token; 0 = nothing does.
     token: u64,
 }
@@ -253,8 +255,8 @@ impl Connection {
         if self.phase == Phase::Closed {
             return u64::MAX;
         }
-        let expiry = self.identity.as_ref().and_then(|identity| identity.expires_ms);
-        let expiry = expiry.map_or(u64::MAX, |at| at + times::EXPIRY_GRACE_MS);
+        let expiry = self.identity.as_ref().map_or(u64::MAX, |identity| identity.expires_ms);
+        let expiry = expiry.saturating_add(times::EXPIRY_GRACE_MS);
         let subs = self.work.as_ref().and_then(|work| work.next_expiry());
         self.beat_ms.min(expiry).min(subs.map_or(u64::MAX, |at| at + times::EXPIRY_GRACE_MS))
     }
@@ -273,8 +275,8 @@ impl Connection {
             }
             _ => {}
         }
-        let expired = self.identity.as_ref().and_then(|identity| identity.expires_ms);
-        if expired.is_some_and(|at| cx.now_ms >= at + times::EXPIRY_GRACE_MS) {
+        let ends = self.identity.as_ref().map_or(u64::MAX, |identity| identity.expires_ms);
+        if cx.now_ms >= ends.saturating_add(times::EXPIRY_GRACE_MS) {
             return self.close(DisconnectCode::EXPIRED, cx);
         }
         self.expire_subs(cx);

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use fama_fanout::live::Presence;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
@@ -95,7 +94,8 @@ pub(super) struct Conn {
     pub(super) out: Outbox,
     pub(super) stage: Stage,
     pub(super) logic: Connection,
-    pub(super) hold: Option<Presence>,
+    /// Holds its user's relations, see `Viewers`.
+    pub(super) entered: bool,
     /// When the wheel looks at it next; 0 = never.
     pub(super) armed: Tick,
     /// Waits until the socket takes bytes.

@@ -7,8 +7,8 @@ use fama_protocol::{Position, ScopedChannel};
 
 use super::hub::is_app;
 use super::{Shard, conn::Stage};
-use crate::gateway::codec;
 use crate::gateway::connection::{Names, Opened, Slot};
+use crate::gateway::frames;
 use crate::gateway::inbox::TableAction;
 use crate::gateway::index::Message;
 
@@ -114,15 +114,15 @@ impl Shard {
             .flatten();
         let count = group.messages.len();
         if single.is_none() && group.frames.is_none() {
-            group.frames = Some(frames(&channel, &group.messages));
+            group.frames = Some(encode(&channel, &group.messages));
         }
-        let frames = group.frames.clone();
+        let encoded = group.frames.clone();
         let sample = group.messages.first().map(|message| message.members.clone());
         let mut members = std::mem::take(&mut self.members);
         members.clear();
         let more = local.next_members(limit, &mut members);
         for &index in &members {
-            match (&single, &frames) {
+            match (&single, &encoded) {
                 (Some(message), _) => self.write_single(index, &channel, message),
                 (None, Some(frames)) => self.write_frames(index, frames),
                 (None, None) => {}
@@ -153,7 +153,7 @@ impl Shard {
         let (mut head, mut tail) = (Vec::with_capacity(128), Vec::with_capacity(48));
         push::head(&mut head, channel.channel.as_str());
         push::tail(&mut tail, message.offset, message.epoch);
-        let (frame, frame_len) = codec::text_head(head.len() + message.members.len() + tail.len());
+        let (frame, frame_len) = frames::text_head(head.len() + message.members.len() + tail.len());
         head.splice(0..0, frame.into_iter().take(frame_len));
         let (limit, now_ms) = (self.config.limits.queue_bytes, self.now_ms);
         let Some(conn) = self.conns.get_mut(index).filter(|conn| matches!(conn.stage, Stage::Open)) else {
@@ -166,13 +166,13 @@ impl Shard {
 }
 
 /// Messages of one channel as WebSocket frames, as many in one as is reasonable.
-fn frames(channel: &ScopedChannel, messages: &[Message]) -> Bytes {
+fn encode(channel: &ScopedChannel, messages: &[Message]) -> Bytes {
     let size: usize = messages.iter().map(|message| message.members.len() + 128).sum();
     let (mut out, mut text) = (Vec::with_capacity(size), Vec::with_capacity(size.min(2 * FRAME)));
     for message in messages {
         if !text.is_empty() {
             if text.len() + message.members.len() > FRAME {
-                codec::text(&mut out, &text);
+                frames::text(&mut out, &text);
                 text.clear();
             } else {
                 text.push(b'\n');
@@ -182,6 +182,6 @@ fn frames(channel: &ScopedChannel, messages: &[Message]) -> Bytes {
             Publication { members: &message.members, offset: message.offset, epoch: message.epoch };
         push::published(&mut text, channel.channel.as_str(), &publication);
     }
-    codec::text(&mut out, &text);
+    frames::text(&mut out, &text);
     out.into()
 }

@@ -25,15 +25,33 @@ impl Shard {
                     self.post(subscriber.shard(), Mail::Member(action));
                 }
                 TableAction::Deliver { .. } | TableAction::Reset { .. } => {
-                    for shard in 1..self.shared.inboxes.len() {
-                        let other = (usize::from(self.id) + shard) % self.shared.inboxes.len();
-                        self.post(other, Mail::Member(action.clone()));
-                    }
-                    self.post(usize::from(self.id), Mail::Member(action));
+                    self.post_to_members(action);
                 }
             }
         }
         self.table_actions = actions;
+    }
+
+    /// To the shards with members of the channel. Replies went out before, in the same order.
+    fn post_to_members(&mut self, action: TableAction) {
+        let (TableAction::Deliver { channel, .. } | TableAction::Reset { channel, .. }) = &action else {
+            return;
+        };
+        let mut shards = [false; 256];
+        match self.table.few_members(channel) {
+            Some(few) => few.iter().for_each(|key| shards[key.shard()] = true),
+            None => shards.fill(true),
+        }
+        let wanted = shards.iter().take(self.shared.inboxes.len()).filter(|wanted| **wanted).count();
+        let mut action = Some(action);
+        let mut left = wanted;
+        for (shard, _) in shards.iter().enumerate().filter(|(_, wanted)| **wanted).take(wanted) {
+            left -= 1;
+            let copy = if left == 0 { action.take() } else { action.clone() };
+            if let Some(copy) = copy {
+                self.post(shard, Mail::Member(copy));
+            }
+        }
     }
 
     /// Messages from the bus were lost.

@@ -86,8 +86,11 @@ impl Shard {
             }
             Answer::Entered(entered) => {
                 let (hold, authors) = entered.unzip();
-                if let Some(conn) = self.conns.get_mut(index) {
-                    conn.hold = hold;
+                if let (Some(conn), Some(hold)) = (self.conns.get_mut(index), hold)
+                    && conn.is_open()
+                {
+                    conn.entered = true;
+                    hold.keep();
                 }
                 self.with_logic(index, |logic, cx| logic.on_entered(authors, cx));
             }

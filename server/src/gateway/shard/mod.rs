@@ -9,10 +9,10 @@ mod sockets;
 mod turn;
 mod websocket;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use fama_fanout::live::{ChannelTable, TableLimits};
 use fama_presence::Sessions;
@@ -46,6 +46,8 @@ pub struct Shared {
     pub connections: AtomicUsize,
     /// New sockets are to go elsewhere.
     pub draining: AtomicBool,
+    /// Tenants that had connections here.
+    pub apps: Mutex<HashSet<AppId>>,
     hasher: RandomState,
 }
 
@@ -59,8 +61,19 @@ impl Shared {
             inboxes,
             connections: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            apps: Mutex::default(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// The same tenant, in the one copy of it that all connections share.
+    pub fn share(&self, app: AppId) -> AppId {
+        let mut apps = self.apps.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(app) = apps.get(&app) {
+            return app.clone();
+        }
+        apps.insert(app.clone());
+        app
     }
 
     /// The shard that owns a channel.
@@ -272,6 +285,10 @@ impl Shard {
 }
 
 impl Conn {
+    fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open)
+    }
+
     /// When something has to be done about it by itself.
     fn deadline(&self) -> u64 {
         use super::config::times;

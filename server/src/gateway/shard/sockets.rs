@@ -63,7 +63,7 @@ impl Shard {
             out: Outbox::default(),
             stage: Stage::Head(Box::new(HeadState { read: Vec::new(), deadline_ms })),
             logic: Connection::new(now_ms, false),
-            hold: None,
+            entered: false,
             armed: 0,
             blocked: false,
             echo: false,

@@ -7,9 +7,10 @@ use fama_protocol::centrifuge::DisconnectCode;
 
 use super::Shard;
 use super::conn::{Closing, Stage};
-use crate::gateway::codec::{self, Event, Rules};
+use crate::gateway::codec::{Event, Rules};
 use crate::gateway::config::times;
 use crate::gateway::connection::{Action, Connection, Context, Names, Slot};
+use crate::gateway::frames;
 use crate::gateway::inbox::{Mail, TableInput};
 use crate::gateway::work::Job;
 
@@ -88,12 +89,12 @@ impl Shard {
         match event {
             Event::Text(text) if conn.echo => {
                 let mut frame = Vec::new();
-                codec::text(&mut frame, text.as_bytes());
+                frames::text(&mut frame, text.as_bytes());
                 return Next::Echo(frame);
             }
             Event::Binary(bytes) => {
                 let mut frame = Vec::new();
-                codec::binary(&mut frame, bytes);
+                frames::binary(&mut frame, bytes);
                 return Next::Echo(frame);
             }
             Event::Text(text) => {
@@ -103,7 +104,7 @@ impl Shard {
             Event::Pong => conn.logic.on_pong(),
             Event::Ping(payload) => {
                 let mut frame = Vec::new();
-                codec::pong(&mut frame, payload);
+                frames::pong(&mut frame, payload);
                 return Next::Pong(frame);
             }
             Event::Close(code) => return Next::Closed(code),
@@ -116,7 +117,7 @@ impl Shard {
         let mut replies = std::mem::take(&mut self.replies.0);
         if !replies.is_empty() {
             let mut frame = Vec::new();
-            codec::text(&mut frame, &replies);
+            frames::text(&mut frame, &replies);
             self.send_reply(index, frame);
             replies.clear();
             replies.shrink_to(64 << 10);
@@ -218,9 +219,12 @@ impl Shard {
     /// Takes a connection out of everything: channels, sessions.
     pub(super) fn part(&mut self, index: u32, goodbye: bool) {
         let Some(conn) = self.conns.get_mut(index) else { return };
-        conn.hold = None;
+        let entered = std::mem::take(&mut conn.entered);
         let owner = conn.logic.owner().map(|(app, user)| (app.clone(), user.cloned()));
         if let Some((app, Some(user))) = owner {
+            if entered {
+                self.ports.viewers.leave(&app, &user);
+            }
             let key = self.key(index);
             let owner = self.shared.owner_of_user(&app, &user);
             self.post(owner, Mail::Leave { key, app, user, goodbye });
@@ -239,7 +243,7 @@ impl Shard {
             return;
         }
         let mut frame = Vec::new();
-        codec::close(&mut frame, code, reason);
+        frames::close(&mut frame, code, reason);
         self.send_reply(index, frame);
         self.schedule(index);
     }
@@ -281,8 +285,8 @@ impl Shard {
         }
         let mut frame = Vec::new();
         match code {
-            Some(code) => codec::close(&mut frame, code, ""),
-            None => codec::close_empty(&mut frame),
+            Some(code) => frames::close(&mut frame, code, ""),
+            None => frames::close_empty(&mut frame),
         }
         self.send_reply(index, frame);
         self.schedule(index);
