@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use fama_fanout::live::{Delivery, NodeId};
@@ -21,6 +21,7 @@ use crate::gateway::GatewayHandle;
 use crate::health::Health;
 use crate::ids::Minter;
 use crate::supervisor::{self, Parts, Supervisor};
+use crate::telemetry::metrics::Shared;
 use crate::telemetry::{Metrics, names};
 use crate::{admin, http_server, role, sockets};
 
@@ -235,6 +236,8 @@ impl Server {
         role::check(&config.server.roles, backends.in_process).map_err(|why| anyhow!(why))?;
         let world = World::new(config, backends, clock).await?;
         warn_about(config, &world.authority);
+        // The connection engine counts by macros. Another server of the same process has the rest of its own.
+        let _ = metrics::set_global_recorder(Shared(Arc::clone(&world.metrics)));
         let mut supervisor = Supervisor::default();
         let drained = Arc::new(Notify::new());
         let (admin_listener, admin) = listen(config.server.admin_listen, "server.admin_listen").await?;
@@ -290,14 +293,15 @@ impl Server {
     pub async fn stop(self) {
         self.health.set_draining();
         let most = self.drain.saturating_sub(Duration::from_secs(LAST_S)).max(Duration::from_millis(500));
+        let end = Instant::now() + most;
         let sockets = self.gateway.drain(most / DRAIN_PART);
-        if tokio::time::timeout(most, sockets).await.is_err() {
+        if tokio::time::timeout(most * 3 / 4, sockets).await.is_err() {
             tracing::warn!("some sockets did not close in time and are cut off");
         }
         if let Ok(gateway) = Arc::try_unwrap(self.gateway) {
             let _ = tokio::task::spawn_blocking(move || gateway.stop()).await;
         }
-        self.supervisor.stop(most).await;
+        self.supervisor.stop(end.saturating_duration_since(Instant::now())).await;
         if let Err(error) = self.minter.release().await {
             tracing::warn!(%error, "the node number could not be handed back; it is free once its lease ends");
         }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::Router;
 use fama_fanout::live::{self, Delivery, NodeId, Resolver, Viewers};
 use fama_fanout::modes::{CelebrityList, Modes};
-use fama_fanout::{Clock, Feeds};
+use fama_fanout::{Clock, Feeds, Reader, Urgency};
 use fama_protocol::{AppId, Channel, PostId, UserId};
 use fama_storage::PostStore;
 
@@ -56,7 +56,11 @@ pub async fn start(config: &Config, parts: Parts<'_>, router: Router) -> anyhow:
         REPLAY,
     );
     let ports = Ports {
-        authenticator: Arc::new(SignIn { authority, insecure: config.auth.insecure }),
+        authenticator: Arc::new(SignIn {
+            authority,
+            reader: feeds.reader.clone(),
+            insecure: config.auth.insecure,
+        }),
         log: Arc::clone(&backends.log),
         registry: Arc::clone(&backends.registry),
         bus: Arc::clone(&backends.bus),
@@ -108,6 +112,7 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 
 struct SignIn {
     authority: Arc<Authority>,
+    reader: Reader,
     insecure: bool,
 }
 
@@ -137,6 +142,10 @@ impl Authenticator for SignIn {
         let verified = self.verify(token).await?;
         if verified.channel.is_some() {
             return Err(TokenRefusal::Invalid);
+        }
+        // Whoever connects will read soon. Without it the first read asks for the feed.
+        if let Err(error) = self.reader.ensure_feed(&verified.app, &verified.user, Urgency::Online).await {
+            tracing::debug!(%error, "whether the user has a feed is not known");
         }
         Ok(Principal {
             app: verified.app.clone(),

@@ -59,7 +59,7 @@ pub fn router(inner: Inner) -> Router {
         .route("/admin/authors/{id}", get(authors::get).put(authors::put))
         .route("/admin/dlq", get(dlq::list))
         .route("/admin/dlq/replay", post(dlq::replay))
-        .route("/health/live", get(|| async { StatusCode::NO_CONTENT }))
+        .route("/health/live", get(|| async { StatusCode::OK }))
         .route("/health/ready", get(ready))
         .method_not_allowed_fallback(no_method)
         .fallback(no_route)
@@ -118,7 +118,7 @@ async fn metrics(Extract(state): Extract<State>) -> Response {
 }
 
 async fn ready(Extract(state): Extract<State>) -> StatusCode {
-    if state.health.is_ready() { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
+    if state.health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 /// The process becomes unready, asks its sockets to move, and ends.

@@ -119,6 +119,9 @@ fn bearer_token(value: &[u8]) -> ApiResult<&str> {
 
 async fn from_token(authority: &Authority, token: &str) -> ApiResult<Caller> {
     let verified = authority.token(token).await.map_err(ApiError::unauthorized)?;
+    if verified.channel.is_some() {
+        return Err(ApiError::not_signed_in("this token is for subscribing to a channel only"));
+    }
     Ok(Caller {
         app: verified.app.clone(),
         name: verified.user.clone(),

@@ -21,16 +21,16 @@ pub async fn health(Extract(state): Extract<State>) -> Response {
 }
 
 /// Whether the process runs: says nothing of what it depends on, because restarting it would not mend that.
-#[utoipa::path(get, path = "/health/live", tag = "operations", security(()), responses((status = 204)))]
+#[utoipa::path(get, path = "/health/live", tag = "operations", security(()), responses((status = 200)))]
 pub async fn live() -> StatusCode {
-    StatusCode::NO_CONTENT
+    StatusCode::OK
 }
 
 /// Whether new work may be sent here.
 #[utoipa::path(get, path = "/health/ready", tag = "operations", security(()), responses(
-    (status = 204),
+    (status = 200),
     (status = 503, description = "Starting, or on the way out"),
 ))]
 pub async fn ready(Extract(state): Extract<State>) -> StatusCode {
-    if state.health.is_ready() { StatusCode::NO_CONTENT } else { StatusCode::SERVICE_UNAVAILABLE }
+    if state.health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }

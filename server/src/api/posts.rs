@@ -202,14 +202,14 @@ pub async fn get_many(
     caller: Caller,
     Params(params): Params<IdsParams>,
 ) -> ApiResult<Json<PostList>> {
+    if params.ids.split(',').count() > MAX_LIMIT {
+        return Err(ApiError::bad_request("at most 100 ids at once"));
+    }
     let mut ids = Vec::new();
     for text in params.ids.split(',') {
         let id = text.parse().map_err(|error| ApiError::bad_request(format!("`{text:.32}`: {error}")))?;
         if !ids.contains(&id) {
             ids.push(id);
-        }
-        if ids.len() > MAX_LIMIT {
-            return Err(ApiError::bad_request("at most 100 ids at once"));
         }
     }
     let reader = caller.user.as_ref();

@@ -176,7 +176,7 @@ section! {
     /// Logs, on standard error.
     pub struct Log {
         /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or by module as in `info,fama_server::gateway=debug`.
-        level: String = "info".into(),
+        level: String = "info,fjall=warn,lsm_tree=warn".into(),
         /// `json`: an object a line; `text`: for people.
         format: LogFormat = LogFormat::Json,
     }

@@ -133,7 +133,7 @@ impl Config {
             ("fanout.active_days", self.fanout.active_days, 1, 3_650),
             ("fanout.workers_small", self.fanout.workers_small as u64, 1, 1_024),
             ("fanout.workers_large", self.fanout.workers_large as u64, 1, 1_024),
-            ("feed.hot_cap", self.feed.hot_cap as u64, 20, 10_000),
+            ("feed.hot_cap", self.feed.hot_cap as u64, 1, 10_000),
             ("feed.retention_days", self.feed.retention_days, 1, 36_500),
             ("feed.cached_feeds", self.feed.cached_feeds as u64, 1, 100_000_000),
             ("graph.follow_cap", self.graph.follow_cap, 1, 10_000),

@@ -1,10 +1,13 @@
 //! Metrics of one server. Not process-wide: several servers in one process each have their own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fama_storage::Delivery;
 use http::{Method, StatusCode};
-use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit,
+};
 use metrics_exporter_prometheus::{
     BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
@@ -29,7 +32,8 @@ impl Metrics {
     /// Everything at zero.
     pub fn new() -> Result<Self, BuildError> {
         let builder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Full(names::HTTP_SECONDS.to_owned()), &SECONDS)?;
+            .set_buckets_for_metric(Matcher::Full(names::HTTP_SECONDS.to_owned()), &SECONDS)?
+            .set_buckets_for_metric(Matcher::Full(names::DELIVERY_SECONDS.to_owned()), &SECONDS)?;
         let recorder = builder.build_recorder();
         for (name, help) in names::HELP {
             let (name, help) = ((*name).into(), (*help).into());
@@ -94,6 +98,35 @@ impl Metrics {
     /// Drains what histograms gathered; to be called every few seconds, or memory grows.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
+    }
+}
+
+/// Takes what parts count by the macros of `metrics`, which know one recorder in a process: the first server's.
+pub struct Shared(pub Arc<Metrics>);
+
+impl Recorder for Shared {
+    fn describe_counter(&self, key: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.0.recorder.describe_counter(key, unit, help);
+    }
+
+    fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.0.recorder.describe_gauge(key, unit, help);
+    }
+
+    fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, help: SharedString) {
+        self.0.recorder.describe_histogram(key, unit, help);
+    }
+
+    fn register_counter(&self, key: &Key, metadata: &Metadata<'_>) -> Counter {
+        self.0.recorder.register_counter(key, metadata)
+    }
+
+    fn register_gauge(&self, key: &Key, metadata: &Metadata<'_>) -> Gauge {
+        self.0.recorder.register_gauge(key, metadata)
+    }
+
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        self.0.recorder.register_histogram(key, metadata)
     }
 }
 

@@ -27,6 +27,8 @@ pub const WAITING: &str = "fama_store_waiting";
 pub const STORE_UP: &str = "fama_store_up";
 /// Sockets.
 pub const CONNECTIONS: &str = "fama_gateway_connections";
+/// From a post's publishing to its write to a socket, of one publication in sixteen.
+pub const DELIVERY_SECONDS: &str = "fama_gateway_delivery_seconds";
 /// Since the start.
 pub const UPTIME: &str = "fama_process_uptime_seconds";
 
@@ -45,5 +47,6 @@ pub const HELP: &[(&str, &str)] = &[
     (WAITING, "Writes that wait for the disk"),
     (STORE_UP, "Whether the store takes writes"),
     (CONNECTIONS, "Sockets connected"),
+    (DELIVERY_SECONDS, "From publishing to the write to a socket"),
     (UPTIME, "Since the start of the process"),
 ];
