@@ -150,6 +150,10 @@ impl Worker {
         };
         let event = events::created(&job.row, &post);
         let mut copy = true;
+        if post.delivery == Delivery::Push && job.after.is_none() {
+            // Followers that came by an import, and marks that were moved, are noticed here.
+            shared.modes.check(app, author).await?;
+        }
         if post.delivery == Delivery::Pull {
             let record = shared.modes.record(app, author).await?;
             let now = shared.clock.now();

@@ -40,6 +40,17 @@ pub trait GraphStore: Send + Sync {
         now: UnixMs,
     ) -> Result<FollowOutcome>;
 
+    /// Like [`GraphStore::follow`], for bulk loading into a store whose users have no feeds yet: the edges count as filled,
+    /// and nothing is owed (`Followed` has no rows).
+    async fn import_follows(
+        &self,
+        app: &AppId,
+        follower: &UserId,
+        authors: &[UserId],
+        cap: u64,
+        now: UnixMs,
+    ) -> Result<FollowOutcome>;
+
     /// Stops following. `None` if there was nothing to end; else the [`crate::Task::Cleanup`] row. With `keep_history`
     /// the edge stays with `until = now`: posts before it remain in the feed. It no longer counts as followed. Without,
     /// a kept edge ends as well. At most [`KEPT_MAX`] are kept.

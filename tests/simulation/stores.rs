@@ -147,6 +147,18 @@ impl GraphStore for Sim {
         self.written(self.inner.graph.follow(app, follower, authors, cap, now).await).await
     }
 
+    async fn import_follows(
+        &self,
+        app: &AppId,
+        follower: &UserId,
+        authors: &[UserId],
+        cap: u64,
+        now: UnixMs,
+    ) -> Result<FollowOutcome> {
+        self.before().await?;
+        self.written(self.inner.graph.import_follows(app, follower, authors, cap, now).await).await
+    }
+
     async fn unfollow(
         &self,
         app: &AppId,

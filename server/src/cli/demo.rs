@@ -36,7 +36,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 700, value_name = "MS", value_parser = clap::value_parser!(u64).range(..=3_600_000))]
     post_every_ms: u64,
     /// Followers above which an author is a celebrity, whose posts are pulled and not pushed
-    #[arg(long, default_value_t = 150, value_name = "FOLLOWERS", value_parser = clap::value_parser!(u64).range(5..))]
+    #[arg(long, default_value_t = 60, value_name = "FOLLOWERS", value_parser = clap::value_parser!(u64).range(5..))]
     celebrity_up: u64,
     /// Posts there are at the start
     #[arg(long, default_value_t = 600, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(..=100_000))]

@@ -118,8 +118,9 @@ impl Target for StoreTarget {
 
     async fn follow(&self, batch: FollowBatch) -> Result<(), String> {
         let FollowBatch { follower, authors, .. } = batch;
-        let outcome =
-            self.stores.graph.follow(&self.app, &follower, &authors, self.follow_cap, self.clock.now()).await;
+        let (graph, now) = (&self.stores.graph, self.clock.now());
+        // No server works on this store, so there are no feeds to fill: they are built with these edges.
+        let outcome = graph.import_follows(&self.app, &follower, &authors, self.follow_cap, now).await;
         match outcome.map_err(|error| error.to_string())? {
             FollowOutcome::Followed(_) => Ok(()),
             FollowOutcome::OverCap { following } => Err(format!(

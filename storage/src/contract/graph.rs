@@ -12,6 +12,7 @@ pub async fn graph(stores: &Stores) {
     a_follow_is_there_both_ways(stores).await;
     a_follow_repeated_changes_nothing(stores).await;
     the_cap_is_all_or_nothing(stores).await;
+    imported_follows_owe_nothing(stores).await;
     blocked_users_cannot_follow(stores).await;
     an_unfollow_ends_the_edge(stores).await;
     kept_history_is_no_follow(stores).await;
@@ -71,6 +72,20 @@ async fn a_follow_is_there_both_ways(stores: &Stores) {
     assert_eq!(following, vec![since(&ann), since(&bob)]);
     assert_eq!(counts(stores, &app, &fay).await, (0, 2));
     assert_eq!(counts(stores, &app, &ann).await, (1, 0));
+}
+
+async fn imported_follows_owe_nothing(stores: &Stores) {
+    let (app, fay) = (app("graph-import"), user("fay"));
+    let authors = [user("ann"), user("bob")];
+    let imported = stores.graph.import_follows(&app, &fay, &authors, 1, NOW).await.unwrap();
+    assert_eq!(imported, FollowOutcome::OverCap { following: 0 });
+    let imported = stores.graph.import_follows(&app, &fay, &authors, 2, NOW).await.unwrap();
+    assert_eq!(imported, FollowOutcome::Followed(Vec::new()));
+    let edges = stores.graph.edges(&app, &fay).await.unwrap();
+    assert!(edges.len() == 2 && edges.iter().all(|edge| edge.filled == edge.version), "{edges:?}");
+    assert_eq!(counts(stores, &app, &fay).await, (0, 2));
+    assert_eq!(counts(stores, &app, &authors[0]).await, (1, 0));
+    assert!(follow_at(stores, &app, &fay, &authors, at(5)).await.is_empty(), "they are there");
 }
 
 async fn a_follow_repeated_changes_nothing(stores: &Stores) {

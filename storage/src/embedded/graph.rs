@@ -85,12 +85,20 @@ pub(super) fn next_version(last: u64, now: UnixMs) -> u64 {
     now.0.max(last + 1)
 }
 
+/// Whether a new edge owes its posts to the follower's feed.
+#[derive(Debug, Clone, Copy)]
+enum Backfill {
+    Owed,
+    Needless,
+}
+
 fn follow(
     txn: &mut Txn<'_>,
     app: &AppId,
     follower: &UserId,
     authors: &[UserId],
     cap: u64,
+    backfill: Backfill,
     now: UnixMs,
 ) -> Result<FollowOutcome> {
     let mut fresh = Vec::new();
@@ -115,14 +123,19 @@ fn follow(
     let mut owed = Vec::with_capacity(fresh.len());
     for (author, old) in &fresh {
         let version = next_version(last_version(txn, app, follower, author, old.as_ref())?, now);
-        let filled = old.as_ref().map_or(0, |edge| edge.filled);
+        let filled = match backfill {
+            Backfill::Owed => old.as_ref().map_or(0, |edge| edge.filled),
+            Backfill::Needless => version,
+        };
         kept += u64::from(old.is_some());
         let edge = Edge { author: (*author).clone(), since: now, version, filled, until: None };
         txn.put(Space::Graph, keys::pair(app, table::EDGE, follower, author), encode_edge(&edge));
         txn.put(Space::Graph, keys::pair(app, table::FOLLOWER, author, follower), encode_numbers([now.0]));
         count(txn, app, author, |author| author.followers += 1)?;
-        let task = Task::Backfill { follower: follower.clone(), author: edge.author, version };
-        owed.push(txn.owe(app, task, now));
+        if let Backfill::Owed = backfill {
+            let task = Task::Backfill { follower: follower.clone(), author: edge.author, version };
+            owed.push(txn.owe(app, task, now));
+        }
     }
     if !fresh.is_empty() {
         let new = fresh.len() as u64;
@@ -213,6 +226,26 @@ fn followee(user: UserId, row: &[u8]) -> Result<Option<Follower>> {
     Ok(edge.until.is_none().then_some(Follower { user: edge.author, since: edge.since }))
 }
 
+impl EmbeddedStore {
+    async fn follow_by(
+        &self,
+        app: &AppId,
+        follower: &UserId,
+        authors: &[UserId],
+        cap: u64,
+        backfill: Backfill,
+        now: UnixMs,
+    ) -> Result<FollowOutcome> {
+        check_count(authors.len(), 1_000)?;
+        if authors.contains(follower) {
+            return Err(invalid("nobody can follow themselves"));
+        }
+        let (app, follower, authors) = (app.clone(), follower.clone(), authors.to_vec());
+        let bytes = authors.len() * 512;
+        self.write(bytes, move |txn| follow(txn, &app, &follower, &authors, cap, backfill, now)).await
+    }
+}
+
 #[async_trait]
 impl GraphStore for EmbeddedStore {
     async fn follow(
@@ -223,13 +256,18 @@ impl GraphStore for EmbeddedStore {
         cap: u64,
         now: UnixMs,
     ) -> Result<FollowOutcome> {
-        check_count(authors.len(), 1_000)?;
-        if authors.contains(follower) {
-            return Err(invalid("nobody can follow themselves"));
-        }
-        let (app, follower, authors) = (app.clone(), follower.clone(), authors.to_vec());
-        let bytes = authors.len() * 512;
-        self.write(bytes, move |txn| follow(txn, &app, &follower, &authors, cap, now)).await
+        self.follow_by(app, follower, authors, cap, Backfill::Owed, now).await
+    }
+
+    async fn import_follows(
+        &self,
+        app: &AppId,
+        follower: &UserId,
+        authors: &[UserId],
+        cap: u64,
+        now: UnixMs,
+    ) -> Result<FollowOutcome> {
+        self.follow_by(app, follower, authors, cap, Backfill::Needless, now).await
     }
 
     async fn unfollow(

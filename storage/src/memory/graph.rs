@@ -64,6 +64,7 @@ impl App {
         follower: &UserId,
         authors: &[UserId],
         cap: u64,
+        owes: bool,
         now: UnixMs,
     ) -> FollowOutcome {
         let (mut fresh, mut seen) = (Vec::new(), BTreeSet::new());
@@ -86,13 +87,15 @@ impl App {
             let key = pair(follower, author);
             let old = self.edges.get(&key);
             let last = old.map(|edge| edge.version).or(self.ended.get(&key).copied()).unwrap_or(0);
-            let filled = old.map_or(0, |edge| edge.filled);
             let version = next_version(last, now);
+            let filled = if owes { old.map_or(0, |edge| edge.filled) } else { version };
             let edge = Edge { author: author.clone(), since: now, version, filled, until: None };
             self.edges.insert(key, edge);
             self.followers.insert(pair(author, follower), now);
-            let task = Task::Backfill { follower: follower.clone(), author: author.clone(), version };
-            owed.push(self.owe(app, task, now));
+            if owes {
+                let task = Task::Backfill { follower: follower.clone(), author: author.clone(), version };
+                owed.push(self.owe(app, task, now));
+            }
         }
         FollowOutcome::Followed(owed)
     }
@@ -175,7 +178,22 @@ impl GraphStore for MemoryStore {
         if authors.contains(follower) {
             return Err(invalid("nobody can follow themselves"));
         }
-        self.app(app, |rows| Ok(rows.follow(app, follower, authors, cap, now)))
+        self.app(app, |rows| Ok(rows.follow(app, follower, authors, cap, true, now)))
+    }
+
+    async fn import_follows(
+        &self,
+        app: &AppId,
+        follower: &UserId,
+        authors: &[UserId],
+        cap: u64,
+        now: UnixMs,
+    ) -> Result<FollowOutcome> {
+        check_count(authors.len(), 1_000)?;
+        if authors.contains(follower) {
+            return Err(invalid("nobody can follow themselves"));
+        }
+        self.app(app, |rows| Ok(rows.follow(app, follower, authors, cap, false, now)))
     }
 
     async fn unfollow(
