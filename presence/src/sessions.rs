@@ -1,4 +1,4 @@
-//! The connections of each user on this node: the limit per user, and when a user comes online and goes offline.
+//! The devices of each user on this node: the limit per user, and when a user comes online and goes offline.
 //!
 //! A user without connections stays online for a grace: short after a goodbye, longer when the socket just ended, because
 //! then the device usually comes back.
@@ -32,6 +32,8 @@ pub struct Transition {
     pub app: AppId,
     /// The user.
     pub user: UserId,
+    /// When the last connection ended.
+    pub since_ms: u64,
 }
 
 #[derive(Debug)]
@@ -40,8 +42,8 @@ enum State<K> {
     One(K),
     /// Oldest first.
     Many(Vec<K>),
-    /// None, offline from this time on.
-    Grace(u64),
+    /// None since that time, and offline from this time on.
+    Grace { since: u64, until: u64 },
 }
 
 /// Connections by user. `K` names a connection on this node.
@@ -78,7 +80,7 @@ impl<K: Copy + PartialEq> Sessions<K> {
             return Connected { evict: None, came_online: true };
         };
         let mut keys = match std::mem::replace(state, State::One(key)) {
-            State::Grace(until) => {
+            State::Grace { until, .. } => {
                 self.end_grace(until, &id);
                 return Connected { evict: None, came_online: false };
             }
@@ -101,7 +103,7 @@ impl<K: Copy + PartialEq> Sessions<K> {
         match state {
             State::One(only) if *only == key => {
                 let until = now_ms + if end == End::Goodbye { self.goodbye_ms } else { self.grace_ms };
-                *state = State::Grace(until);
+                *state = State::Grace { since: now_ms, until };
                 self.ending.entry(until).or_default().insert(id);
                 self.connections -= 1;
             }
@@ -113,7 +115,7 @@ impl<K: Copy + PartialEq> Sessions<K> {
                     *state = State::One(only);
                 }
             }
-            State::One(_) | State::Grace(_) => {}
+            State::One(_) | State::Grace { .. } => {}
         }
     }
 
@@ -124,8 +126,11 @@ impl<K: Copy + PartialEq> Sessions<K> {
         over.into_values()
             .flatten()
             .map(|id| {
-                self.users.remove(&id);
-                Transition { app: id.0, user: id.1 }
+                let since_ms = match self.users.remove(&id) {
+                    Some(State::Grace { since, .. }) => since,
+                    _ => now_ms,
+                };
+                Transition { app: id.0, user: id.1, since_ms }
             })
             .collect()
     }
@@ -135,13 +140,32 @@ impl<K: Copy + PartialEq> Sessions<K> {
         match self.users.get(&(app.clone(), user.clone())) {
             Some(State::One(key)) => vec![*key],
             Some(State::Many(keys)) => keys.clone(),
-            Some(State::Grace(_)) | None => Vec::new(),
+            Some(State::Grace { .. }) | None => Vec::new(),
         }
     }
 
     /// Whether the user is online, the grace included.
     pub fn is_online(&self, app: &AppId, user: &UserId) -> bool {
         self.users.contains_key(&(app.clone(), user.clone()))
+    }
+
+    /// How many devices the user has here; in the grace it is still the last one.
+    pub fn devices(&self, app: &AppId, user: &UserId) -> u32 {
+        match self.users.get(&(app.clone(), user.clone())) {
+            Some(State::One(_) | State::Grace { .. }) => 1,
+            Some(State::Many(keys)) => u32::try_from(keys.len()).unwrap_or(u32::MAX),
+            None => 0,
+        }
+    }
+
+    /// Who is online, those in grace included.
+    pub fn online(&self) -> impl Iterator<Item = &(AppId, UserId)> {
+        self.users.keys()
+    }
+
+    /// When [`Sessions::expire`] has something to do.
+    pub fn next_due(&self) -> Option<u64> {
+        self.ending.keys().next().copied()
     }
 
     /// Users online, those in grace included.
@@ -190,16 +214,19 @@ mod tests {
         fn online_as_a_naive_model_has_it(ops in proptest::collection::vec((0u8..3, 0u8..4, any::<bool>(), 0u64..9_000), 1..120)) {
             let app = AppId::default();
             let mut sessions = Sessions::new(3, 4_000, 15_000);
-            let mut model: HashMap<u8, (Vec<usize>, u64)> = HashMap::new();
+            let mut model: HashMap<u8, (Vec<usize>, u64, u64)> = HashMap::new();
             let mut now = 0;
             for (key, (who, what, goodbye, forward)) in ops.into_iter().enumerate() {
                 now += forward;
-                let mut gone: Vec<_> = sessions.expire(now).into_iter().map(|gone| gone.user).collect();
-                let mut wanted: Vec<_> = model.iter().filter(|(_, (keys, until))| keys.is_empty() && *until <= now).map(|(who, _)| user(*who)).collect();
+                let due = model.values().filter(|(keys, _, _)| keys.is_empty()).map(|(_, until, _)| *until).min();
+                prop_assert_eq!(sessions.next_due(), due);
+                let mut gone: Vec<_> = sessions.expire(now).into_iter().map(|gone| (gone.user, gone.since_ms)).collect();
+                let over = model.iter().filter(|(_, (keys, until, _))| keys.is_empty() && *until <= now);
+                let mut wanted: Vec<_> = over.map(|(who, (_, _, since))| (user(*who), *since)).collect();
                 gone.sort();
                 wanted.sort();
                 prop_assert_eq!(gone, wanted);
-                model.retain(|_, (keys, until)| !keys.is_empty() || *until > now);
+                model.retain(|_, (keys, until, _)| !keys.is_empty() || *until > now);
                 if what > 0 {
                     let connected = sessions.connect(&app, &user(who), key);
                     prop_assert_eq!(connected.came_online, !model.contains_key(&who));
@@ -207,14 +234,17 @@ mod tests {
                     entry.0.push(key);
                     let evict = (entry.0.len() > 3).then(|| entry.0.remove(0));
                     prop_assert_eq!(connected.evict, evict);
-                } else if let Some((keys, until)) = model.get_mut(&who) && !keys.is_empty() {
+                } else if let Some((keys, until, since)) = model.get_mut(&who) && !keys.is_empty() {
                     let key = keys.remove(key % keys.len());
+                    *since = now;
                     *until = now + if goodbye { 4_000 } else { 15_000 };
                     sessions.disconnect(&app, &user(who), key, if goodbye { End::Goodbye } else { End::Lost }, now);
                 }
-                prop_assert_eq!(sessions.connections(), model.values().map(|(keys, _)| keys.len()).sum::<usize>());
+                prop_assert_eq!(sessions.connections(), model.values().map(|(keys, _, _)| keys.len()).sum::<usize>());
                 for who in 0..3 {
                     prop_assert_eq!(sessions.is_online(&app, &user(who)), model.contains_key(&who));
+                    let devices = model.get(&who).map_or(0, |(keys, _, _)| keys.len().max(1));
+                    prop_assert_eq!(sessions.devices(&app, &user(who)) as usize, devices);
                 }
             }
         }

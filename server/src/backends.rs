@@ -7,6 +7,7 @@ use fama_fanout::live::{
     Bus, Delivery, LiveLog, MemoryBus, MemoryLiveLog, MemoryLogLimits, MemoryRegistry, NodeId, Registry,
 };
 use fama_fanout::{Clock, FeedCache, JobQueue, MemoryFeedCache, MemoryJobQueue, Settings};
+use fama_presence::MemoryBackend;
 use fama_storage::Stores;
 use fama_storage::embedded::{EmbeddedOptions, EmbeddedStore, Health};
 
@@ -39,6 +40,8 @@ pub struct Backends {
     pub registry: Arc<dyn Registry>,
     /// Messages between nodes.
     pub bus: Arc<dyn Bus>,
+    /// Who is connected where.
+    pub presence: Arc<dyn fama_presence::Backend>,
     /// How they are.
     pub probe: Arc<dyn Probe>,
     /// What only some backends need done.
@@ -90,6 +93,7 @@ fn embedded(config: &Config, clock: &Arc<dyn Clock>) -> Result<Backends, String>
         log,
         registry,
         bus,
+        presence: Arc::new(MemoryBackend::new(CHANNELS, BUS_MESSAGES)),
         probe: Arc::clone(&parts) as Arc<dyn Probe>,
         upkeep: parts,
         in_process: true,

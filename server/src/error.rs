@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::auth::Refusal;
 use crate::ids::IdError;
+use crate::presence::PresenceError;
 
 /// Seconds after which what is unavailable may be asked for again.
 const RETRY_AFTER_S: u64 = 1;
@@ -214,6 +215,18 @@ impl From<FanoutError> for ApiError {
             }
             #[allow(unreachable_patterns, reason = "errors of that crate may become final ones")]
             other => Self::internal(&other),
+        }
+    }
+}
+
+impl From<PresenceError> for ApiError {
+    fn from(error: PresenceError) -> Self {
+        match error {
+            PresenceError::Store(error) => error.into(),
+            PresenceError::Backend(error) => {
+                tracing::warn!(%error, "presence is unavailable");
+                Self::unavailable("who is online is not known at the moment")
+            }
         }
     }
 }

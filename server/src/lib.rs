@@ -18,6 +18,7 @@ pub mod ids;
 pub mod import;
 pub mod json;
 pub mod net;
+pub mod presence;
 pub mod ratelimit;
 pub mod role;
 pub mod server;

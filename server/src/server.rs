@@ -20,6 +20,7 @@ use crate::demo::Demo;
 use crate::gateway::GatewayHandle;
 use crate::health::Health;
 use crate::ids::Minter;
+use crate::presence::{self, Presence};
 use crate::supervisor::{self, Parts, Supervisor};
 use crate::telemetry::metrics::Shared;
 use crate::telemetry::{Metrics, names};
@@ -40,6 +41,7 @@ pub struct Server {
     admin: SocketAddr,
     supervisor: Supervisor,
     health: Arc<Health>,
+    presence: Arc<Presence>,
     minter: Arc<Minter>,
     drained: Arc<Notify>,
     drain: Duration,
@@ -53,6 +55,7 @@ struct World {
     feeds: Feeds,
     delivery: Arc<Delivery>,
     minter: Arc<Minter>,
+    presence: Arc<Presence>,
     authority: Arc<Authority>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
@@ -78,7 +81,9 @@ impl World {
             settings: settings(config, backends.in_process),
         });
         let authority = Authority::new(&config.auth, Arc::clone(&clock)).map_err(|why| anyhow!(why))?;
+        let presence = presence(config, &backends, &clock, &node);
         Ok(Self {
+            presence: Arc::new(presence),
             health: Arc::new(Health::new(Arc::clone(&clock), Arc::clone(&backends.probe))),
             metrics: Arc::new(Metrics::new()?),
             authority: Arc::new(authority),
@@ -102,6 +107,7 @@ impl World {
             stores: self.backends.stores.clone(),
             feeds: self.feeds.clone(),
             minter: Arc::clone(&self.minter),
+            presence: Arc::clone(&self.presence),
             authority: Arc::clone(&self.authority),
             clock: Arc::clone(&self.clock),
             cursors: self.cursors(config)?,
@@ -181,6 +187,7 @@ impl World {
             workers: (config.fanout.workers_small, config.fanout.workers_large),
         };
         supervisor::start(supervisor, &config.server.roles, &parts);
+        presence::start(supervisor, &self.presence);
         let authority = Arc::clone(&self.authority);
         supervisor.repeat("token keys", move || {
             let authority = Arc::clone(&authority);
@@ -201,6 +208,23 @@ impl World {
             }
         });
     }
+}
+
+fn presence(config: &Config, backends: &Backends, clock: &Arc<dyn Clock>, node: &NodeId) -> Presence {
+    let deps = presence::Deps {
+        backend: Arc::clone(&backends.presence),
+        store: Arc::clone(&backends.stores.presence),
+        graph: Arc::clone(&backends.stores.graph),
+        clock: Arc::clone(clock),
+        node: fama_presence::Node(Arc::clone(&node.0)),
+    };
+    let settings = presence::Settings {
+        per_user: config.limits.connections_per_user,
+        grace_ms: config.presence.grace_s.saturating_mul(1_000),
+        visibility: config.presence.visibility,
+        shared: !backends.in_process,
+    };
+    Presence::new(deps, settings)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
@@ -247,6 +271,7 @@ impl Server {
             backends: &world.backends,
             feeds: &world.feeds,
             delivery: Arc::clone(&world.delivery),
+            presence: Arc::clone(&world.presence),
             authority: Arc::clone(&world.authority),
             clock: Arc::clone(&world.clock),
             node: world.node.clone(),
@@ -264,6 +289,7 @@ impl Server {
             admin,
             supervisor,
             health: world.health,
+            presence: world.presence,
             minter: world.minter,
             drained,
             drain: Duration::from_secs(config.server.drain_s),
@@ -300,6 +326,11 @@ impl Server {
         }
         if let Ok(gateway) = Arc::try_unwrap(self.gateway) {
             let _ = tokio::task::spawn_blocking(move || gateway.stop()).await;
+        }
+        // Before the tasks end: the store still takes it.
+        let left = end.saturating_duration_since(Instant::now());
+        if tokio::time::timeout(left / 2, self.presence.stop()).await.is_err() {
+            tracing::warn!("when users were seen last is not written for all of them");
         }
         self.supervisor.stop(end.saturating_duration_since(Instant::now())).await;
         if let Err(error) = self.minter.release().await {

@@ -19,6 +19,7 @@ use crate::gateway::config::{GatewayConfig, Limits};
 use crate::gateway::namespaces::Namespaces;
 use crate::gateway::ports::{Authenticator, Ports, Principal, SubscriptionGrant, TokenRefusal};
 use crate::gateway::{Gateway, GatewayHandle};
+use crate::presence::Presence;
 
 /// Entries of a log that one replay turns into events.
 const REPLAY: usize = 300;
@@ -31,6 +32,8 @@ pub struct Parts<'a> {
     pub feeds: &'a Feeds,
     /// Publishing to channels.
     pub delivery: Arc<Delivery>,
+    /// Who is online.
+    pub presence: Arc<Presence>,
     /// Sign-in.
     pub authority: Arc<Authority>,
     /// Time.
@@ -41,7 +44,7 @@ pub struct Parts<'a> {
 
 /// Starts the connection engine; requests that are not for a socket go to `router`, on the runtime of the caller.
 pub async fn start(config: &Config, parts: Parts<'_>, router: Router) -> anyhow::Result<GatewayHandle> {
-    let Parts { backends, feeds, delivery, authority, clock, node } = parts;
+    let Parts { backends, feeds, delivery, presence, authority, clock, node } = parts;
     let stores = &backends.stores;
     let list = Celebrities {
         modes: Arc::clone(&feeds.modes),
@@ -67,6 +70,7 @@ pub async fn start(config: &Config, parts: Parts<'_>, router: Router) -> anyhow:
         delivery,
         resolver: Arc::new(resolver),
         viewers: Arc::new(Viewers::new(Arc::clone(&stores.graph), Arc::new(list))),
+        presence,
         clock,
         node,
     };
@@ -93,11 +97,9 @@ fn settings(config: &Config) -> anyhow::Result<GatewayConfig> {
         ping_s: u32::try_from(config.server.ping_s).map_err(|_| anyhow!("`server.ping_s` is too large"))?,
         limits: Limits {
             connections: config.limits.connections,
-            connections_per_user: config.limits.connections_per_user,
             queue_bytes: config.limits.queue_bytes,
             ..Limits::default()
         },
-        grace_ms: config.presence.grace_s.saturating_mul(1_000),
         namespaces: Arc::new(namespaces),
         insecure: config.auth.insecure,
         echo: config.server.echo_endpoint,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use fama_protocol::AppId;
 use fama_protocol::centrifuge::DisconnectCode;
 use fama_storage::Relation;
-use gateway_world::{user, world};
+use gateway_world::{user, world, world_of};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connect_subscribe_publish_and_come_back() {
@@ -237,7 +237,7 @@ async fn broadcasts_reach_everybody_once_and_in_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oldest_of_too_many_connections_is_closed() {
-    let world = world(|config| config.limits.connections_per_user = 2).await;
+    let world = world_of(2, |_| {}).await;
     let (mut one, mut two) = (world.user("alice").await, world.user("alice").await);
     let mut three = world.user("alice").await;
     assert_eq!(one.close_code().await, 3504);

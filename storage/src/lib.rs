@@ -1,7 +1,7 @@
 //! The durable store: what is acknowledged is here, and nowhere else.
 //!
-//! Traits and their contracts in [`posts`], [`graph`], [`modes`], [`reactions`], [`users`], [`outbox`],
-//! [`idempotency`] and [`leases`]; the rows in [`model`]. A backend implements all of them and passes the suites
+//! Traits and their contracts in [`posts`], [`graph`], [`modes`], [`reactions`], [`users`], [`presence`],
+//! [`outbox`], [`idempotency`] and [`leases`]; the rows in [`model`]. A backend implements all of them and passes the suites
 //! in `contract` (feature `contract`). The embedded backend is `embedded` (feature `embedded`).
 //!
 //! Common to all traits:
@@ -30,6 +30,7 @@ pub mod model;
 pub mod modes;
 pub mod outbox;
 pub mod posts;
+pub mod presence;
 pub mod reactions;
 pub mod users;
 
@@ -46,6 +47,7 @@ pub use model::{
 pub use modes::ModeStore;
 pub use outbox::{OutboxRow, OutboxState, OutboxStore, RowId, SLOTS, Task, slot_of};
 pub use posts::{AuthorPage, PostChange, PostStore};
+pub use presence::{ChosenStatus, PresenceRow, PresenceStore};
 pub use reactions::{Reaction, ReactionStore, ReactionSummary};
 pub use users::UserStore;
 
@@ -62,6 +64,8 @@ pub struct Stores {
     pub reactions: Arc<dyn ReactionStore>,
     /// Profiles.
     pub users: Arc<dyn UserStore>,
+    /// What users chose to be seen as, and when they were seen last.
+    pub presence: Arc<dyn PresenceStore>,
     /// Work that an acknowledged write still owes.
     pub outbox: Arc<dyn OutboxStore>,
     /// Answers to repeated requests.

@@ -288,6 +288,12 @@ impl Session {
         self.shared.lock().closed.is_none()
     }
 
+    /// Says goodbye, as a client does that disconnects.
+    pub async fn goodbye(self) {
+        let _ = self.send.send(Message::Close(None));
+        self.closed(REPLY_LIMIT).await;
+    }
+
     /// Ends the TCP connection without a word, as a lost network does.
     pub fn cut(self) -> BTreeMap<String, At> {
         self.task.abort();

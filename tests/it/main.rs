@@ -11,6 +11,7 @@ mod namespaces;
 mod operations;
 mod pages;
 mod posts;
+mod presence;
 mod realtime;
 mod relations;
 

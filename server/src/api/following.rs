@@ -68,7 +68,12 @@ async fn follow_all(
         ));
     }
     match state.feeds.writer.follow(&actor.app, &actor.user, authors).await? {
-        FollowOutcome::Followed(rows) => Ok(rows.len()),
+        FollowOutcome::Followed(rows) => {
+            for author in authors {
+                state.presence.relation_changed(&actor.app, &actor.user, author).await;
+            }
+            Ok(rows.len())
+        }
         FollowOutcome::OverCap { following } => Err(ApiError::invalid(
             field,
             format!("{following} are followed, {} are the most", state.follow_cap),
@@ -161,6 +166,7 @@ pub async fn unfollow(
     Params(params): Params<UnfollowParams>,
 ) -> ApiResult<StatusCode> {
     state.feeds.writer.unfollow(&actor.app, &actor.user, &author, params.keep_history).await?;
+    state.presence.relation_changed(&actor.app, &actor.user, &author).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -15,6 +15,7 @@ pub mod page;
 pub(crate) mod post_body;
 mod post_lists;
 mod posts;
+mod presence;
 mod reactions;
 mod relations;
 mod schema;
@@ -42,6 +43,7 @@ use crate::error::ApiError;
 use crate::health::Health;
 use crate::ids::Minter;
 use crate::net::Network;
+use crate::presence::Presence;
 use crate::telemetry::Metrics;
 
 /// What handlers work with.
@@ -52,6 +54,8 @@ pub struct Inner {
     pub feeds: Feeds,
     /// Ids of posts.
     pub minter: Arc<Minter>,
+    /// Who is online.
+    pub presence: Arc<Presence>,
     /// Who is believed.
     pub authority: Arc<Authority>,
     /// Time and randomness.
@@ -115,6 +119,7 @@ fn v1() -> OpenApiRouter<State> {
         .routes(routes!(relations::mutes))
         .routes(routes!(relations::mute, relations::unmute))
         .routes(routes!(feed::feed))
+        .routes(routes!(presence::read, presence::choose))
 }
 
 /// The description alone: for `/openapi.json` and for tests.

@@ -18,6 +18,7 @@ use super::schema;
         (name = "users", description = "Profiles"),
         (name = "graph", description = "Follows, blocks, mutes"),
         (name = "feed", description = "The feed"),
+        (name = "presence", description = "Who is online"),
         (name = "operations", description = "Health"),
     ),
     security(("token" = []), ("api_key" = [])),

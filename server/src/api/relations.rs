@@ -32,7 +32,10 @@ async fn relate(
         return Err(ApiError::invalid("user", "nobody blocks or mutes oneself"));
     }
     match state.feeds.writer.relate(&actor.app, &actor.user, relation, target, active).await? {
-        Some(()) => Ok(StatusCode::NO_CONTENT),
+        Some(()) => {
+            state.presence.relation_changed(&actor.app, &actor.user, target).await;
+            Ok(StatusCode::NO_CONTENT)
+        }
         None => Err(ApiError::invalid("user", format!("{} are the most", state.relation_cap))),
     }
 }

@@ -20,8 +20,6 @@ pub struct GatewayConfig {
     pub ping_s: u32,
     /// Bounds.
     pub limits: Limits,
-    /// How long a user whose socket just ended counts as online, in milliseconds.
-    pub grace_ms: u64,
     /// The app's own channels.
     pub namespaces: Arc<Namespaces>,
     /// Nobody is asked for permission. For development and client suites.
@@ -44,7 +42,6 @@ impl Default for GatewayConfig {
             allowed_origins: Vec::new(),
             ping_s: 25,
             limits: Limits::default(),
-            grace_ms: 15_000,
             namespaces: Arc::new(Namespaces::default()),
             insecure: false,
             echo: false,
@@ -60,8 +57,6 @@ impl Default for GatewayConfig {
 pub struct Limits {
     /// Connections of this node, of whatever kind; more get 503.
     pub connections: usize,
-    /// Connections of one user on this node; one more ends the oldest with 3504.
-    pub connections_per_user: usize,
     /// Bytes that may wait for one socket; more end it with 3008.
     pub queue_bytes: usize,
     /// Bytes of a message from a client; more end the connection with 1009.
@@ -70,6 +65,8 @@ pub struct Limits {
     pub fragments: u32,
     /// Channels of the app's own that a connection may have at once; error 106 beyond.
     pub channels: usize,
+    /// Users that a connection may watch at once; error 106 beyond.
+    pub watches: usize,
     /// Frames a second that a connection may send in the long run; beyond it ends with 3013.
     pub frames_per_s: u32,
     /// Frames that it may send at once.
@@ -96,11 +93,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1_000_000,
-            connections_per_user: 20,
             queue_bytes: 1 << 20,
             message_bytes: 64 << 10,
             fragments: 1024,
             channels: 128,
+            watches: 500,
             frames_per_s: 50,
             frames_burst: 500,
             bytes_per_s: 256 << 10,

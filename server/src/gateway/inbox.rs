@@ -6,12 +6,14 @@ use std::task::{Wake, Waker};
 
 use bytes::Bytes;
 use fama_fanout::live;
+use fama_presence::{Seen, Update};
 use fama_protocol::centrifuge::DisconnectCode;
 use fama_protocol::{AppId, UserId};
 use futures_util::task::AtomicWaker;
 
 use super::connection::HistoryRead;
 use super::ports::{Principal, SubscriptionGrant, TokenRefusal};
+use crate::presence::WatchRefusal;
 
 /// A connection of this node: shard, number and generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +59,8 @@ pub enum Answer {
     Published(bool),
     /// A history was read.
     History(HistoryRead),
+    /// A user is watched, and how the user is.
+    Watched(UserId, Result<Seen, WatchRefusal>),
 }
 
 /// A letter to a shard.
@@ -116,6 +120,8 @@ pub enum Mail {
     },
     /// To a connection: the same.
     ConnAuthors(ConnKey, Arc<[UserId]>),
+    /// To a connection: users it watches look different now.
+    Updates(ConnKey, Vec<(UserId, Update)>),
     /// Close everything, evenly over so many milliseconds.
     Drain(u64),
     /// End.

@@ -27,6 +27,7 @@ mod utf8;
 mod work;
 
 pub use config::{GatewayConfig, Limits};
+pub use inbox::ConnKey;
 pub use namespaces::{NamespaceError, Namespaces};
 pub use ports::{Authenticator, Ports, Principal, SubscriptionGrant, TokenRefusal};
 pub use start::{Gateway, GatewayHandle};

@@ -11,6 +11,8 @@ use fama_fanout::live::registry::{NodeId, Registry};
 use fama_fanout::live::{Delivery, Resolver, Viewers};
 use fama_protocol::{AppId, Channel, UnixMs, UserId};
 
+use crate::presence::Presence;
+
 /// Who a connection belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -79,6 +81,8 @@ pub struct Ports {
     pub resolver: Arc<Resolver>,
     /// Who sees what.
     pub viewers: Arc<Viewers>,
+    /// Who is online, and who is told.
+    pub presence: Arc<Presence>,
     /// Time and randomness.
     pub clock: Arc<dyn Clock>,
     /// This start of this node.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use fama_fanout::live::ViewerChange;
+use fama_presence::Update;
 use fama_protocol::centrifuge::DisconnectCode;
 use fama_protocol::{AppId, UserId};
 use tokio::net::TcpListener;
@@ -19,15 +20,24 @@ use tokio::task::AbortHandle;
 use super::config::GatewayConfig;
 use super::connection::token_name;
 use super::http::HttpServer;
-use super::inbox::Mail;
+use super::inbox::{ConnKey, Mail};
 use super::listen;
 use super::node::Node;
 use super::ports::Ports;
 use super::shard::{Parts, Shard, Shared};
 use super::work::Worker;
+use crate::presence::Outlet;
 
 /// How often a shard's runtime looks at its sockets, in tasks. A shard has one task.
 const EVENT_INTERVAL: u32 = 4;
+
+impl Outlet for Shared {
+    fn updates(&self, connection: ConnKey, updates: Vec<(UserId, Update)>) {
+        if let Some(inbox) = self.inboxes.get(connection.shard()) {
+            inbox.send(Mail::Updates(connection, updates));
+        }
+    }
+}
 
 /// A running connection engine.
 pub struct GatewayHandle {
@@ -57,6 +67,7 @@ impl Gateway {
         let listeners = listen::bind(config.listen, count.min(256), config.limits.send_buffer)?;
         let address = listeners.first().ok_or(io::ErrorKind::AddrNotAvailable)?.local_addr()?;
         let shared = Arc::new(Shared::new(Arc::new(config), listeners.len()));
+        ports.presence.attach(Arc::clone(&shared) as Arc<dyn Outlet>);
         let (stopping, stopped) = watch::channel(false);
         let http = HttpServer::new(router, work.clone(), stopped);
         let worker = Arc::new(Worker::new(ports.clone(), Arc::clone(&shared), work.clone()));

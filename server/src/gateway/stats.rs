@@ -99,7 +99,7 @@ pub struct Levels {
     pub connections: usize,
     /// Channels with members.
     pub channels: usize,
-    /// Users online, of those this shard owns.
+    /// Users online; the first shard counts them all.
     pub users: usize,
     /// Bytes that wait for sockets.
     pub queued: usize,

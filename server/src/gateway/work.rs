@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fama_fanout::live::log::LogLimits;
 use fama_fanout::live::{ChannelRead, Publication, Viewer};
+use fama_presence::UserKey;
 use fama_protocol::centrifuge::ErrorCode;
 use fama_protocol::{AppId, ChannelKind, Epoch, ScopedChannel, UserId};
 use futures_util::{FutureExt, StreamExt, stream};
@@ -17,6 +18,7 @@ use super::connection::{HistoryAsked, HistoryRead, app_members};
 use super::inbox::{Answer, ConnKey, Inbox, Mail, TableInput, event_members};
 use super::ports::{Ports, TokenRefusal};
 use super::shard::Shared;
+use crate::presence::WatchRefusal;
 
 /// Jobs of one turn of a shard that are under way at once.
 const AT_ONCE: usize = 256;
@@ -34,6 +36,8 @@ pub enum Job {
     Publish(ConnKey, ScopedChannel, Publication),
     /// Read a history.
     History(ConnKey, ScopedChannel, HistoryAsked),
+    /// Find out how a user is whom the connection began to watch, and whether it may: the user, and who it is.
+    Watch(ConnKey, UserKey, Option<UserId>),
     /// Write to the registry.
     Register(ScopedChannel, u32),
     /// Open and read a log.
@@ -102,6 +106,12 @@ impl Worker {
             }
             Job::History(key, channel, asked) => {
                 Mail::Answer(key, Answer::History(self.history(&channel, &asked).await))
+            }
+            Job::Watch(key, user, viewer) => {
+                let answer = |watched| Mail::Answer(key, Answer::Watched(user.1.clone(), watched));
+                let admitted = |seen| inbox.send(answer(Ok(seen)));
+                let watched = ports.presence.watch(&user, key, viewer.as_ref(), admitted).await;
+                answer(Err(watched.err()?))
             }
             Job::Register(channel, attempt) => {
                 let ok = ports.registry.register(&ports.node, &channel).await.is_ok();
@@ -221,6 +231,9 @@ fn failure(job: &Job) -> Option<Mail> {
         Job::Enter(key, ..) => Mail::Answer(*key, Answer::Entered(None)),
         Job::Publish(key, ..) => Mail::Answer(*key, Answer::Published(false)),
         Job::History(key, ..) => Mail::Answer(*key, Answer::History(Err(ErrorCode::INTERNAL))),
+        Job::Watch(key, user, _) => {
+            Mail::Answer(*key, Answer::Watched(user.1.clone(), Err(WatchRefusal::Unavailable)))
+        }
         Job::Register(channel, attempt) => {
             Mail::Table(TableInput::Registered { channel: channel.clone(), attempt: *attempt, ok: false })
         }

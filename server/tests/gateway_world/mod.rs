@@ -16,11 +16,12 @@ use fama_fanout::live::{
 use fama_protocol::centrifuge::client::{Reply, decode};
 use fama_protocol::{AppId, Channel, PostId, UnixMs, UserId};
 use fama_server::clock::SystemClock;
-use fama_server::config::{ChannelRules, Namespace, Permission, Recovery};
+use fama_server::config::{ChannelRules, Namespace, Permission, PresenceVisibility, Recovery};
 use fama_server::gateway::{
     Authenticator, Gateway, GatewayConfig, GatewayHandle, Namespaces, Ports, Principal, SubscriptionGrant,
     TokenRefusal,
 };
+use fama_server::presence::{Deps, Presence, Settings};
 use fama_storage::Stores;
 use fama_storage::embedded::{EmbeddedOptions, EmbeddedStore};
 use futures_util::{SinkExt, StreamExt};
@@ -82,6 +83,18 @@ pub struct World {
     _folder: tempfile::TempDir,
 }
 
+fn presence(per_user: usize, stores: &Stores, clock: &Arc<dyn Clock>) -> Presence {
+    let deps = Deps {
+        backend: Arc::new(fama_presence::MemoryBackend::new(1_000, 1_000)),
+        store: stores.presence.clone(),
+        graph: stores.graph.clone(),
+        clock: Arc::clone(clock),
+        node: fama_presence::Node("1.1".into()),
+    };
+    let visibility = PresenceVisibility::Everyone;
+    Presence::new(deps, Settings { per_user, grace_ms: 15_000, visibility, shared: false })
+}
+
 pub fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
@@ -93,8 +106,17 @@ fn namespace(name: &str, change: impl FnOnce(&mut ChannelRules)) -> Namespace {
     Namespace { name: name.to_owned(), rules }
 }
 
+/// See [`world`], with so many connections of each user.
+pub async fn world_of(per_user: usize, change: impl FnOnce(&mut GatewayConfig)) -> World {
+    build(per_user, change).await
+}
+
 /// With namespaces: `chat` keeps 10 for recovery, `raw` nothing, `gate` needs a token, `cache` keeps the latest.
 pub async fn world(change: impl FnOnce(&mut GatewayConfig)) -> World {
+    build(20, change).await
+}
+
+async fn build(per_user: usize, change: impl FnOnce(&mut GatewayConfig)) -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path(), EmbeddedOptions::default()).unwrap();
     let stores = store.stores();
@@ -122,6 +144,7 @@ pub async fn world(change: impl FnOnce(&mut GatewayConfig)) -> World {
             300,
         )),
         viewers: Arc::new(Viewers::new(stores.graph.clone(), stars.clone())),
+        presence: Arc::new(presence(per_user, &stores, &clock)),
         log,
         registry,
         bus,

@@ -9,6 +9,7 @@ mod leases;
 mod modes;
 mod outbox;
 mod posts;
+mod presence;
 mod reactions;
 mod relations;
 mod users;
@@ -22,6 +23,7 @@ pub use leases::leases;
 pub use modes::modes;
 pub use outbox::outbox;
 pub use posts::posts;
+pub use presence::presence;
 pub use reactions::reactions;
 pub use relations::{relations, relations_crowd};
 pub use users::users;
@@ -34,8 +36,8 @@ use crate::{Delivery, ErrorKind, OutboxRow, Post, Result, SLOTS, Stores, Visibil
 macro_rules! storage_contract {
     ($fresh:expr) => {
         $crate::storage_contract!(
-            $fresh, posts, graph, graph_crowd, relations, relations_crowd, modes, reactions, users, outbox,
-            idempotency, leases
+            $fresh, posts, graph, graph_crowd, relations, relations_crowd, modes, reactions, users, presence,
+            outbox, idempotency, leases
         );
     };
     ($fresh:expr, $($suite:ident),+) => {

@@ -107,6 +107,7 @@ pub(super) mod table {
     pub const REACTED: u8 = b'r';
     pub const REACTIONS: u8 = b'k';
     pub const PROFILE: u8 = b'u';
+    pub const PRESENCE: u8 = b'p';
 
     pub const FORMAT: u8 = b'f';
     pub const BACKLOG: u8 = b'b';

@@ -29,6 +29,7 @@
 //! | | `r` post`#` user | the user's reactions: kind, time |
 //! | | `k` post`#` | reactions: kind, count |
 //! | | `u` user | the profile |
+//! | | `p` user | presence: what the user chose, last seen |
 //!
 //! Two keyspaces don't begin with the app. `time` orders what sweepers look for in all apps: `d` slot (2 bytes)
 //! time`#` app`·` row id, and `i` time`#` app`·` user`·` route`·` key; the app is in each key. `meta` has what
@@ -46,6 +47,7 @@ mod modes;
 mod options;
 mod outbox;
 mod posts;
+mod presence;
 mod queue;
 mod reactions;
 mod relations;
@@ -120,6 +122,7 @@ impl EmbeddedStore {
             modes: store.clone(),
             reactions: store.clone(),
             users: store.clone(),
+            presence: store.clone(),
             outbox: store.clone(),
             idempotency: store.clone(),
             leases: store,

@@ -4,7 +4,10 @@
 use fama_protocol::{PostId, UnixMs, UserId};
 
 use super::codec::{Decoder, Encoder};
-use crate::{Delivery, Edge, Mode, ModeRecord, Post, Profile, Result, StorageError, Visibility};
+use crate::{
+    ChosenStatus, Delivery, Edge, Mode, ModeRecord, Post, PresenceRow, Profile, Result, StorageError,
+    Visibility,
+};
 
 /// The newest version of each kind of row. All are at their first.
 const V: u8 = 1;
@@ -203,6 +206,27 @@ pub(super) fn decode_profile(bytes: &[u8]) -> Result<Profile> {
         data: row.optional_text()?,
     };
     row.finish(profile)
+}
+
+pub(super) fn encode_presence(row: &PresenceRow) -> Vec<u8> {
+    let chosen = match row.chosen {
+        ChosenStatus::Online => 0,
+        ChosenStatus::Away => 1,
+        ChosenStatus::Invisible => 2,
+    };
+    Encoder::row(V).byte(chosen).optional_uint(row.last_seen.map(|at| at.0)).finish()
+}
+
+pub(super) fn decode_presence(bytes: &[u8]) -> Result<PresenceRow> {
+    let mut row = Decoder::row("presence", bytes, V)?;
+    let chosen = match row.byte()? {
+        0 => ChosenStatus::Online,
+        1 => ChosenStatus::Away,
+        2 => ChosenStatus::Invisible,
+        _ => return Err(row.broken()),
+    };
+    let last_seen = row.optional_uint()?.map(UnixMs);
+    row.finish(PresenceRow { chosen, last_seen })
 }
 
 /// A text with a number: a lease's holder and its end.

@@ -5,6 +5,7 @@ mod graph;
 mod modes;
 mod outbox;
 mod posts;
+mod presence;
 mod reactions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fama_protocol::{AppId, PostId, UnixMs, UserId};
 
 use crate::{
-    Edge, ErrorKind, Lease, ModeRecord, OutboxRow, OutboxState, Post, Profile, Relation, Result, RowId,
-    StorageError, StoredResponse, Stores, Task,
+    Edge, ErrorKind, Lease, ModeRecord, OutboxRow, OutboxState, Post, PresenceRow, Profile, Relation, Result,
+    RowId, StorageError, StoredResponse, Stores, Task,
 };
 
 /// The store in memory. Clones share it.
@@ -46,6 +47,7 @@ struct App {
     modes: BTreeMap<UserId, ModeRecord>,
     reactions: BTreeMap<PostId, BTreeMap<(UserId, String), UnixMs>>,
     profiles: BTreeMap<UserId, Profile>,
+    presence: BTreeMap<UserId, PresenceRow>,
     queued: BTreeMap<RowId, Queued>,
     aside: BTreeMap<RowId, (Task, String)>,
     claims: BTreeMap<(UserId, String, String), Claimed>,
@@ -87,6 +89,7 @@ impl App {
             && self.modes.is_empty()
             && self.reactions.values().all(BTreeMap::is_empty)
             && self.profiles.is_empty()
+            && self.presence.is_empty()
             && self.queued.is_empty()
             && self.aside.is_empty()
             && self.claims.is_empty()
@@ -114,6 +117,7 @@ impl MemoryStore {
             modes: store.clone(),
             reactions: store.clone(),
             users: store.clone(),
+            presence: store.clone(),
             outbox: store.clone(),
             idempotency: store.clone(),
             leases: store,

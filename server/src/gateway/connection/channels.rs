@@ -7,6 +7,7 @@ use fama_protocol::centrifuge::{DisconnectCode, ErrorCode, SubscribeResult, Unsu
 use fama_protocol::{Channel, ChannelKind, Position, UserId};
 
 use super::connect::ttl;
+use super::watching::watchable;
 use super::work::{Busy, PendingSub, Purpose, Wanted};
 use super::{Action, Connection, Context, Flow, Phase, Slot, Sub};
 use crate::config::Recovery;
@@ -36,11 +37,14 @@ impl Connection {
         {
             return self.fail(id, ErrorCode::ALREADY_SUBSCRIBED, cx);
         }
+        if let Some(channel) = watchable(&it.channel) {
+            return self.watch(id, channel, cx);
+        }
         let channel = match self.app_channel(id, &it.channel, cx) {
             Ok(channel) => channel,
             Err(flow) => return flow,
         };
-        if self.subs.iter().filter(|sub| !sub.server).count() >= cx.config.limits.channels {
+        if self.subs.iter().filter(|sub| !sub.server && !sub.watch).count() >= cx.config.limits.channels {
             return self.fail(id, ErrorCode::LIMIT_EXCEEDED, cx);
         }
         let Some(namespace) = cx.config.namespaces.of(&channel) else { return Flow::Done };
@@ -164,7 +168,7 @@ impl Connection {
     ) -> Slot {
         let slot = cx.names.intern(&self.scoped(channel));
         let server = !matches!(purpose, Purpose::Command { .. });
-        self.subs.push(Sub { slot, member: 0, live: false, server });
+        self.subs.push(Sub { slot, member: 0, live: false, server, watch: false });
         let offset = match since {
             Some(Since::Position { offset, .. } | Since::Latest { offset, .. }) => offset,
             None => 0,
@@ -256,7 +260,7 @@ impl Connection {
     }
 
     /// Ends a subscription without a word.
-    fn drop_sub(&mut self, slot: Slot, cx: &mut Context<'_>) {
+    pub(super) fn drop_sub(&mut self, slot: Slot, cx: &mut Context<'_>) {
         if let Some(at) = self.subs.iter().position(|sub| sub.slot == slot) {
             let sub = self.subs.swap_remove(at);
             if let Some(work) = &mut self.work {
@@ -271,7 +275,7 @@ impl Connection {
     }
 
     /// Ends a subscription and tells the client.
-    fn end_sub(&mut self, slot: Slot, code: UnsubscribeCode, cx: &mut Context<'_>) {
+    pub(super) fn end_sub(&mut self, slot: Slot, code: UnsubscribeCode, cx: &mut Context<'_>) {
         if let Some(name) = cx.names.name(slot) {
             push::unsubscribed(cx.out.message(), name.channel.as_str(), code);
         }

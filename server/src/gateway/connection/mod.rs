@@ -7,6 +7,7 @@ mod commands;
 mod connect;
 #[cfg(test)]
 mod tests;
+mod watching;
 mod work;
 
 use bytes::Bytes;
@@ -69,6 +70,11 @@ pub enum Action {
         since: Option<Since>,
         /// Whether the channel has a log.
         positioned: bool,
+    },
+    /// Watch the user of a presence channel, then [`Connection::on_watched`].
+    Watch {
+        /// The channel.
+        slot: Slot,
     },
     /// The subscription ended, or is given up.
     Unsubscribe {
@@ -173,6 +179,8 @@ pub struct Sub {
     pub live: bool,
     /// Not asked for by the client, and not for the client to end.
     pub server: bool,
+    /// A user is watched: not a channel with members.
+    pub watch: bool,
 }
 
 /// Whose a connection is.

@@ -26,14 +26,13 @@ impl Shard {
             Mail::Member(action) => self.on_member(action),
             Mail::Answer(key, answer) => self.on_answer(key, answer),
             Mail::Join { key, app, user } => {
-                let connected = self.sessions.connect(&app, &user, key);
-                if let Some(oldest) = connected.evict {
+                if let Some(oldest) = self.ports.presence.connect(&app, &user, key) {
                     self.post(oldest.shard(), Mail::Close(oldest, DisconnectCode::CONNECTION_LIMIT));
                 }
             }
             Mail::Leave { key, app, user, goodbye } => {
                 let end = if goodbye { End::Goodbye } else { End::Lost };
-                self.sessions.disconnect(&app, &user, key, end, self.now_ms);
+                self.ports.presence.disconnect(&app, &user, key, end);
             }
             Mail::Close(key, code) => {
                 if let Some(index) = self.find(key) {
@@ -41,17 +40,22 @@ impl Shard {
                 }
             }
             Mail::DisconnectUser { app, user, code } => {
-                for key in self.sessions.of(&app, &user) {
+                for key in self.ports.presence.connections(&app, &user) {
                     self.post(key.shard(), Mail::Close(key, code));
                 }
             }
             Mail::DisconnectToken { token, code } => self.disconnect_token(token, code),
             Mail::Authors { app, user, authors } => {
-                for key in self.sessions.of(&app, &user) {
+                for key in self.ports.presence.connections(&app, &user) {
                     self.post(key.shard(), Mail::ConnAuthors(key, Arc::clone(&authors)));
                 }
             }
             Mail::ConnAuthors(key, authors) => self.on_authors(key, &authors),
+            Mail::Updates(key, updates) => {
+                if let Some(index) = self.find(key) {
+                    self.with_logic(index, |logic, cx| logic.on_updates(&updates, cx));
+                }
+            }
             Mail::Drain(over_ms) => {
                 let end = self.conns.end();
                 self.drain = Some(Drain { begun_ms: self.now_ms, over_ms, next: 0, end });
@@ -96,6 +100,9 @@ impl Shard {
             }
             Answer::Published(ok) => {
                 self.with_logic(index, |logic, cx| logic.on_published(ok, cx));
+            }
+            Answer::Watched(user, result) => {
+                self.with_logic(index, |logic, cx| logic.on_watched(&user, result, cx));
             }
             Answer::History(read) => {
                 self.with_logic(index, |logic, cx| logic.on_history(read, cx));

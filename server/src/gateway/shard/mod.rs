@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fama_fanout::live::{ChannelTable, TableLimits};
-use fama_presence::Sessions;
 use fama_protocol::{AppId, ScopedChannel, UserId};
 use tokio::net::TcpListener;
 
@@ -33,8 +32,6 @@ use conn::{Conn, Stage};
 
 /// Bytes read from a socket at once.
 const SCRATCH: usize = 32 << 10;
-/// A device that said goodbye is offline after so long: it may only be loading another page.
-const GOODBYE_MS: u64 = 4_000;
 
 /// What all shards share.
 pub struct Shared {
@@ -104,9 +101,8 @@ pub struct Shard {
     conns: Slots<Conn>,
     index: Index,
     wheel: Wheel,
-    // The channels and users that this shard owns.
+    // The channels that this shard owns.
     table: ChannelTable<ConnKey>,
-    sessions: Sessions<ConnKey>,
     table_actions: Vec<TableAction>,
     next_touch_ms: u64,
     next_second_ms: u64,
@@ -179,7 +175,6 @@ impl Shard {
             index: Index::new(),
             wheel: Wheel::new(),
             table: ChannelTable::new(TableLimits::default()),
-            sessions: Sessions::new(config.limits.connections_per_user, GOODBYE_MS, config.grace_ms),
             table_actions: Vec::new(),
             next_touch_ms: 0,
             next_second_ms: 0,

@@ -109,12 +109,11 @@ impl Shard {
     }
 
     fn each_second(&mut self) {
-        // Who goes offline here is told to nobody yet but the gauge.
-        self.sessions.expire(self.now_ms);
         let levels = Levels {
             connections: self.conns.len(),
             channels: self.index.len(),
-            users: self.sessions.users(),
+            // They belong to the node, not to a shard.
+            users: if self.id == 0 { self.ports.presence.online() } else { 0 },
             queued: self.queued,
         };
         self.metrics.flush(&mut self.counts, levels);

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use fama_fanout::live::Publication;
-use fama_protocol::ScopedChannel;
+use fama_presence::UserKey;
 use fama_protocol::centrifuge::DisconnectCode;
+use fama_protocol::{ChannelKind, ScopedChannel, UserId};
 
 use super::Shard;
 use super::conn::{Closing, Stage};
@@ -11,8 +12,9 @@ use crate::gateway::codec::{Event, Rules};
 use crate::gateway::config::times;
 use crate::gateway::connection::{Action, Connection, Context, Names, Slot};
 use crate::gateway::frames;
-use crate::gateway::inbox::{Mail, TableInput};
+use crate::gateway::inbox::{Answer, Mail, TableInput};
 use crate::gateway::work::Job;
+use crate::presence::WatchRefusal;
 
 /// `{}` in a text frame.
 const PING: Bytes = Bytes::from_static(&[0x81, 2, b'{', b'}']);
@@ -155,6 +157,7 @@ impl Shard {
                     self.post(owner, Mail::Table(input));
                 }
             }
+            Action::Watch { slot } => self.watch(index, slot),
             Action::Unsubscribe { slot, member } => self.unsubscribe(index, slot, member),
             Action::Publish { channel, data, info } => {
                 if let Some(app) = self.app_of(index) {
@@ -193,8 +196,12 @@ impl Shard {
     fn unsubscribe(&mut self, index: u32, slot: Slot, member: Option<u32>) {
         let key = self.key(index);
         if let Some(channel) = self.index.name(slot).cloned() {
-            let owner = self.shared.owner(&channel);
-            self.post(owner, Mail::Table(TableInput::Unsubscribe { channel, subscriber: key }));
+            if let Some(user) = watched(&channel) {
+                self.ports.presence.end_watch(&user, key);
+            } else {
+                let owner = self.shared.owner(&channel);
+                self.post(owner, Mail::Table(TableInput::Unsubscribe { channel, subscriber: key }));
+            }
         }
         if let (Some(member), Some(local)) = (member, self.index.get_mut(slot)) {
             let conns = &mut self.conns;
@@ -205,6 +212,20 @@ impl Shard {
             });
         }
         self.index.release(slot);
+    }
+
+    /// Watches a user, or says at once that there are too many who do.
+    fn watch(&mut self, index: u32, slot: Slot) {
+        let key = self.key(index);
+        let Some(user) = self.index.name(slot).and_then(watched) else { return };
+        let owner = self.conns.get(index).and_then(|conn| conn.logic.owner());
+        let viewer = owner.and_then(|(_, user)| user.cloned());
+        if self.ports.presence.begin_watch(&user, key, viewer.clone()) {
+            self.jobs.push(Job::Watch(key, user, viewer));
+        } else {
+            let refused = Answer::Watched(user.1, Err(WatchRefusal::Unavailable));
+            self.letters.push_back(Mail::Answer(key, refused));
+        }
     }
 
     fn ping(&mut self, index: u32) {
@@ -327,6 +348,14 @@ impl Shard {
         if !conn.echo {
             self.with_logic(index, Connection::on_time);
         }
+    }
+}
+
+/// The user whom a channel watches.
+fn watched(channel: &ScopedChannel) -> Option<UserKey> {
+    match channel.channel.kind() {
+        ChannelKind::Presence(user) => UserId::new(user).ok().map(|user| (channel.app.clone(), user)),
+        _ => None,
     }
 }
 
