@@ -156,7 +156,9 @@ impl MemoryBackend {
                 tell: true,
             }));
         }
-        changes.iter().for_each(|change| self.leave(state, name, change));
+        for change in &changes {
+            self.leave(state, name, change);
+        }
         if state.nodes.get(name).is_some_and(|node| node.users.is_empty() && node.channels.is_empty()) {
             let node = state.nodes.remove(name);
             // It may live and only have been slow: then it listens again.

@@ -73,6 +73,7 @@ impl Seen {
     }
 
     /// What is told of it: how many devices there are is for those who ask.
+    #[must_use]
     pub fn told(self) -> Self {
         Self { devices: 0, ..self }
     }

@@ -303,6 +303,9 @@ mod tests {
     /// What happens, to which user (0..3), connection or viewer (0..5), with which value.
     type Step = (u8, u8, u8, u8);
 
+    /// A user who was looked at, and what was found.
+    type Looked = (Due, Seen, Vec<(UserId, Sight)>);
+
     /// How the world is, and what each connection believes of it.
     #[derive(Default)]
     struct Model {
@@ -310,7 +313,7 @@ mod tests {
         sights: BTreeMap<(u8, u8), Sight>,
         beliefs: BTreeMap<(u8, u8), Option<Seen>>,
         /// Looked at, and not brought back yet.
-        taken: Vec<(Due, Seen, Vec<(UserId, Sight)>)>,
+        taken: Vec<Looked>,
         /// Began, with what was found out.
         begun: BTreeMap<(u8, u8), (Sight, Seen)>,
     }
@@ -394,7 +397,9 @@ mod tests {
                 model.step(&mut watches, step);
             }
             let begun: Vec<_> = model.begun.keys().copied().collect();
-            begun.into_iter().for_each(|id| model.admit(&mut watches, id));
+            for id in begun {
+                model.admit(&mut watches, id);
+            }
             while watches.has_due() || !model.taken.is_empty() {
                 watches.take_due(2).into_iter().for_each(|due| model.look(due));
                 model.bring(&mut watches);

@@ -161,7 +161,9 @@ impl Presence {
         match backend.sweep(now_ms).await {
             Ok(gone) => {
                 let at = UnixMs(self.deps.clock.now().0.saturating_sub(LEASE_MS));
-                gone.into_iter().for_each(|user| self.saw(user, at));
+                for user in gone {
+                    self.saw(user, at);
+                }
             }
             Err(error) => tracing::warn!(%error, "what dead nodes left is not taken out, again soon"),
         }

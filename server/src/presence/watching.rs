@@ -103,12 +103,16 @@ impl Presence {
                 Err(error) => {
                     tracing::warn!(%error, "presence can't be read, again soon");
                     let mut watches = lock(&self.watches);
-                    due.iter().for_each(|due| watches.again(due));
+                    for due in &due {
+                        watches.again(due);
+                    }
                 }
             }
         }
         if let Some(outlet) = self.outlet.get() {
-            letters.into_iter().for_each(|(connection, updates)| outlet.updates(connection, updates));
+            for (connection, updates) in letters {
+                outlet.updates(connection, updates);
+            }
         }
         more
     }
@@ -132,7 +136,9 @@ impl Presence {
             letters.entry(connection).or_default().push((user.clone(), update));
         });
         drop(watches);
-        ended.into_iter().for_each(|connection| self.end_watch(&due.user, connection));
+        for connection in ended {
+            self.end_watch(&due.user, connection);
+        }
     }
 }
 
