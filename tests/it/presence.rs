@@ -1,5 +1,7 @@
 //! Who is online: over devices, goodbyes and lost sockets, as each viewer may see it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::{Duration, Instant};
 
 use fama_tests::rest::Rest;
