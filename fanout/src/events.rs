@@ -40,9 +40,7 @@ pub(crate) fn relation(row: &OutboxRow) -> Option<(&UserId, LiveEvent)> {
         Task::RelationChanged { user, relation, target, active, version } => {
             (user, target, RelationKind::from(*relation), *active, version)
         }
-        Task::FanOut { .. } | Task::PostUpdated { .. } | Task::PostDeleted { .. } | Task::Drain { .. } => {
-            return None;
-        }
+        _ => return None,
     };
     let data = Event::RelationChanged { kind: kind.as_str().to_owned(), user: target.clone(), active };
     let event = LiveEvent {

@@ -2,17 +2,41 @@
 
 use async_trait::async_trait;
 use fama_protocol::UserId;
-use fama_storage::OutboxRow;
+use fama_storage::{OutboxRow, Priority, Task};
 
 use crate::Result;
 
-/// Which queue: large authors never delay small ones.
+/// Which queue: large authors never delay small ones, and sends of low priority nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// First messages, and everything small.
     Small,
     /// Continuations of authors with many followers.
     Large,
+    /// What the app sends before anything else.
+    Urgent,
+    /// What the app sends behind everything else.
+    Bulk,
+}
+
+impl Lane {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Small, Self::Large, Self::Urgent, Self::Bulk];
+
+    /// Where a task begins.
+    pub fn of(task: &Task) -> Self {
+        match task {
+            Task::Notify { priority: Priority::Urgent, .. } => Self::Urgent,
+            Task::Notify { priority: Priority::Bulk, .. } => Self::Bulk,
+            _ => Self::Small,
+        }
+    }
+
+    /// Where it goes on.
+    #[must_use]
+    pub fn onward(self) -> Self {
+        if self == Self::Small { Self::Large } else { self }
+    }
 }
 
 /// A message: an outbox row's task from a cursor on.

@@ -13,7 +13,7 @@ use crate::jobs::{Job, JobQueue, Lane, Received};
 use crate::sync::{Signal, lock};
 use crate::{Clock, FanoutError, Result};
 
-/// Two lanes, each bounded. A job that is waiting or being worked on is not taken a second time.
+/// A queue for each lane, each bounded. A job that is waiting or being worked on is not taken a second time.
 pub struct MemoryJobQueue {
     clock: Arc<dyn Clock>,
     capacity: usize,
@@ -24,8 +24,7 @@ pub struct MemoryJobQueue {
 
 #[derive(Default)]
 struct State {
-    small: LaneState,
-    large: LaneState,
+    lanes: [LaneState; Lane::ALL.len()],
     known: BTreeSet<Name>,
     next: u64,
 }
@@ -82,14 +81,11 @@ impl LaneState {
 
 impl State {
     fn lane(&mut self, lane: Lane) -> &mut LaneState {
-        match lane {
-            Lane::Small => &mut self.small,
-            Lane::Large => &mut self.large,
-        }
+        &mut self.lanes[lane as usize]
     }
 
     fn take(&mut self, ticket: u64) -> Option<Message> {
-        self.small.take(ticket).or_else(|| self.large.take(ticket))
+        self.lanes.iter_mut().find_map(|lane| lane.take(ticket))
     }
 
     fn number(&mut self) -> u64 {

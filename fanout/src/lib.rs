@@ -1,5 +1,6 @@
 //! Feeds and live delivery. A post's way: [`on_write`] (durable, own feed, outbox) → [`jobs`] → [`worker`]
-//! (pages of followers into [`feed_cache`]) → [`live`] (log, registry, bus, node). Readers: [`on_read`].
+//! (pages of followers into [`feed_cache`]) → [`live`] (log, registry, bus, node). Readers: [`on_read`]. The same jobs
+//! notify: [`notify`].
 //!
 //! Logic here does no I/O of its own: stores, caches, queues and the bus are traits, time comes from a [`Clock`], ids
 //! and tokens from the caller. Nothing here spawns tasks or sleeps except through what it is given, so that the
@@ -21,6 +22,7 @@ mod jobs_memory;
 pub mod live;
 pub mod merge;
 pub mod modes;
+pub mod notify;
 pub mod on_read;
 pub mod on_write;
 pub mod plan;
@@ -42,6 +44,7 @@ pub use feed_cache_memory::MemoryFeedCache;
 pub use jobs::JobQueue;
 pub use jobs_memory::MemoryJobQueue;
 pub use modes::Modes;
+pub use notify::{Inbox, NotificationPage};
 pub use on_read::{FeedPage, Reader};
 pub use on_write::Writer;
 pub use rebuild::{Rebuilds, Urgency};

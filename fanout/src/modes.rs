@@ -154,7 +154,7 @@ impl Modes {
         let Some((record, row)) = set? else { return Ok(None) };
         tracing::info!(%app, %author, ?mode, pinned, "author mode changed");
         if let Some(row) = row {
-            let job = Job { row, after: None, lane: Lane::Small };
+            let job = Job { lane: Lane::of(&row.task), row, after: None };
             // A full queue leaves the row to the sweeper.
             if let Err(error) = self.jobs.enqueue(job).await {
                 tracing::debug!(%error, "drain left to the sweeper");

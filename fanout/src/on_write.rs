@@ -101,6 +101,25 @@ impl Writer {
         Ok(change)
     }
 
+    /// Reacts to a post, or takes it back; whether that changed anything. Whether the user may see the post is the
+    /// caller's business.
+    pub async fn react(
+        &self,
+        app: &AppId,
+        post: PostId,
+        user: &UserId,
+        kind: &str,
+        active: bool,
+    ) -> Result<bool> {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        let Some(row) = shared.stores.reactions.react(app, post, user, kind, active, now).await? else {
+            return Ok(false);
+        };
+        shared.enqueue(row).await;
+        Ok(true)
+    }
+
     /// Follows at most 1,000 authors, all or none.
     pub async fn follow(&self, app: &AppId, follower: &UserId, authors: &[UserId]) -> Result<FollowOutcome> {
         let shared = &self.shared;

@@ -1,7 +1,8 @@
 //! What the parts of one process have in common.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use fama_protocol::{AppId, PostId, UserId};
 use fama_storage::{OutboxRow, Stores};
@@ -12,6 +13,7 @@ use crate::hydrate::Bodies;
 use crate::jobs::{Job, Lane};
 use crate::live::Delivery;
 use crate::modes::Modes;
+use crate::notify::{Inbox, LOCKS, LiveRate};
 use crate::on_read::Reader;
 use crate::on_write::Writer;
 use crate::rebuild::Rebuilds;
@@ -53,6 +55,8 @@ pub struct Feeds {
     pub modes: Arc<Modes>,
     /// Feeds to be made anew.
     pub rebuilds: Arc<Rebuilds>,
+    /// Notifications.
+    pub inbox: Inbox,
     shared: Arc<Shared>,
 }
 
@@ -71,6 +75,12 @@ pub(crate) struct Shared {
     pub(crate) rebuilds: Arc<Rebuilds>,
     /// How long jobs waited of late, in milliseconds.
     pub(crate) lag_ms: AtomicU64,
+    /// How often devices are told of notifications.
+    pub(crate) live_rate: LiveRate,
+    /// One at a time tells a user's devices of notifications; users share these.
+    pub(crate) telling: Vec<futures_util::lock::Mutex<()>>,
+    /// By app: nobody is notified of acts up to this time.
+    pub(crate) quiet_until: Mutex<HashMap<AppId, u64>>,
 }
 
 impl Feeds {
@@ -104,6 +114,9 @@ impl Feeds {
             modes: Arc::clone(&modes),
             rebuilds: Arc::clone(&rebuilds),
             lag_ms: AtomicU64::new(0),
+            live_rate: LiveRate::default(),
+            telling: std::iter::repeat_with(Default::default).take(LOCKS).collect(),
+            quiet_until: Mutex::default(),
             stores,
             feeds,
             jobs,
@@ -119,6 +132,7 @@ impl Feeds {
             sweeper: Sweeper::new(Arc::clone(&shared)),
             modes,
             rebuilds,
+            inbox: Inbox::new(Arc::clone(&shared)),
             shared,
         }
     }
@@ -157,7 +171,7 @@ impl Feeds {
 impl Shared {
     /// Hands a row's work to the queue. If that fails the sweeper does it.
     pub(crate) async fn enqueue(&self, row: OutboxRow) {
-        let job = Job { row, after: None, lane: Lane::Small };
+        let job = Job { lane: Lane::of(&row.task), row, after: None };
         if let Err(error) = self.jobs.enqueue(job).await {
             tracing::debug!(%error, "job left to the sweeper");
         }
@@ -192,5 +206,9 @@ mod tests {
         send(feeds.modes.pin(app, user, fama_storage::Mode::Pull));
         send(feeds.rebuild_one());
         send(feeds.expire_feeds(1));
+        send(feeds.inbox.page(app, user, None, 20, true));
+        send(feeds.inbox.archive(app, user, post));
+        send(feeds.inbox.tell_waiting());
+        send(feeds.inbox.expire(1));
     }
 }

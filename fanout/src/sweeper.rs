@@ -61,7 +61,7 @@ impl Sweeper {
         for row in shared.stores.outbox.due(slot, before, BATCH).await? {
             let (app, id) = (row.app.clone(), row.task.row_id());
             let next = self.counts_from(&row, before);
-            match shared.jobs.enqueue(Job { row, after: None, lane: Lane::Small }).await {
+            match shared.jobs.enqueue(Job { lane: Lane::of(&row.task), row, after: None }).await {
                 Ok(()) => swept.enqueued += 1,
                 Err(FanoutError::Full(_)) => return Ok(Swept { full: true, ..swept }),
                 Err(error) => return Err(error),

@@ -28,11 +28,11 @@ const MAX_BACKOFF_MS: u64 = 30_000;
 /// Does jobs. Cheap to clone; the server runs some in each lane.
 #[derive(Clone)]
 pub struct Worker {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// How far a job came.
-enum Progress {
+pub(crate) enum Progress {
     /// Nothing is owed any more.
     Done,
     /// The rest is another message: followers after this one.
@@ -90,7 +90,7 @@ impl Worker {
                 }
             }
             Progress::Continue(after) => {
-                let next = Job { after: Some(after), lane: Lane::Large, ..job };
+                let next = Job { after: Some(after), lane: job.lane.onward(), ..job };
                 match shared.jobs.enqueue(next).await {
                     Ok(()) => shared.jobs.ack(ticket).await,
                     Err(_) => shared.jobs.nack(ticket, backoff_ms(attempt)).await,
@@ -114,7 +114,13 @@ impl Worker {
     async fn work(&self, job: &Job) -> Result<Progress> {
         let app = &job.row.app;
         match &job.row.task {
-            Task::FanOut { post, author } => self.fan_out(job, *post, author).await,
+            Task::FanOut { post, author } => {
+                let progress = self.fan_out(job, *post, author).await?;
+                if job.after.is_none() {
+                    self.notify_post(&job.row, *post).await?;
+                }
+                Ok(progress)
+            }
             Task::PostUpdated { post, author, rev } => {
                 let Some(post) = self.post(app, *post).await? else { return Ok(Progress::Done) };
                 // A later edit has a row of its own, and so has a deletion.
@@ -123,23 +129,38 @@ impl Worker {
                 }
                 self.live_only(job, author, &events::updated(&job.row, &post)).await
             }
-            Task::PostDeleted { post, author } => {
+            Task::PostDeleted { post, author, mentions } => {
                 let Some(post) = self.post(app, *post).await? else { return Ok(Progress::Done) };
+                if job.after.is_none() {
+                    self.unnotify_post(&job.row, &post, mentions).await?;
+                }
                 self.live_only(job, author, &events::deleted(&job.row, &post)).await
             }
-            Task::Backfill { follower, author, .. } => self.backfill(&job.row, follower, author).await,
+            Task::Backfill { follower, author, version } => {
+                let progress = self.backfill(&job.row, follower, author).await?;
+                self.notify_follow(&job.row, follower, author, true, *version).await?;
+                Ok(progress)
+            }
             Task::Cleanup { follower, author, version } => {
+                self.notify_follow(&job.row, follower, author, false, *version).await?;
                 self.cleanup(&job.row, follower, author, *version).await
             }
             Task::RelationChanged { user, relation, target, active, .. } => {
                 self.relation_changed(&job.row, user, *relation, target, *active).await
+            }
+            Task::Reacted { .. } => self.notify_reaction(&job.row).await,
+            Task::Notify { dispatch, .. } => self.notify_dispatch(job, *dispatch).await,
+            Task::InboxChanged { user, groups, .. } => {
+                let name = format!("i/{}", job.row.task.row_id().0);
+                self.shared.tell_marked(app, user, groups, &name).await?;
+                Ok(Progress::Done)
             }
             Task::Drain { author, version } => self.drain(job, author, *version).await,
         }
     }
 
     /// The post as it is now: not from a cache, because what was deleted must not be handed out any more.
-    async fn post(&self, app: &AppId, id: PostId) -> Result<Option<Post>> {
+    pub(crate) async fn post(&self, app: &AppId, id: PostId) -> Result<Option<Post>> {
         Ok(self.shared.stores.posts.get_many(app, &[id]).await?.pop().flatten())
     }
 

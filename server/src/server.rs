@@ -233,7 +233,9 @@ async fn measure(metrics: &Metrics, stores: &fama_storage::Stores, jobs: &dyn fa
     if let Ok(rows) = stores.outbox.backlog().await {
         metrics.gauge(names::OUTBOX, None).set(rows as f64);
     }
-    for (lane, name) in [(Lane::Small, "small"), (Lane::Large, "large")] {
+    let lanes =
+        [(Lane::Small, "small"), (Lane::Large, "large"), (Lane::Urgent, "urgent"), (Lane::Bulk, "bulk")];
+    for (lane, name) in lanes {
         if let Ok(waiting) = jobs.depth(lane).await {
             metrics.gauge(names::JOBS, Some(("lane", name))).set(waiting as f64);
         }

@@ -51,13 +51,7 @@ pub async fn start(config: &Config, parts: Parts<'_>, router: Router) -> anyhow:
         posts: Arc::clone(&stores.posts),
         latest: Mutex::default(),
     };
-    let resolver = Resolver::new(
-        Arc::clone(&backends.log),
-        Arc::clone(&stores.posts),
-        Arc::clone(&stores.graph),
-        Arc::clone(&clock),
-        REPLAY,
-    );
+    let resolver = Resolver::new(Arc::clone(&backends.log), stores, Arc::clone(&clock), REPLAY);
     let ports = Ports {
         authenticator: Arc::new(SignIn {
             authority,

@@ -19,6 +19,14 @@ use crate::role::Role;
 
 /// Feeds built anew at once.
 const REBUILDERS: usize = 4;
+/// Urgent sends at once.
+const URGENT_WORKERS: usize = 4;
+/// Bulk sends at once: few, so that the disk is there for others.
+const BULK_WORKERS: usize = 1;
+/// Between two rounds of telling devices what had to wait.
+const TELL_MS: u64 = 250;
+/// Between two rounds of removing notifications that ended.
+const INBOX_MS: u64 = 2_000;
 /// Between two sweeps of the outbox.
 const SWEEP_MS: u64 = 5_000;
 /// Between two looks at who is a celebrity. Readers' lists may be 5 s old.
@@ -187,7 +195,12 @@ fn start_common(supervisor: &mut Supervisor, parts: &Parts) {
 }
 
 fn start_fanout(supervisor: &mut Supervisor, parts: &Parts) {
-    let lanes = [(Lane::Small, parts.workers.0, "small jobs"), (Lane::Large, parts.workers.1, "large jobs")];
+    let lanes = [
+        (Lane::Small, parts.workers.0, "small jobs"),
+        (Lane::Large, parts.workers.1, "large jobs"),
+        (Lane::Urgent, URGENT_WORKERS, "urgent jobs"),
+        (Lane::Bulk, BULK_WORKERS, "bulk jobs"),
+    ];
     for (lane, count, name) in lanes {
         for _ in 0..count {
             let (feeds, jobs) = (parts.feeds.clone(), Arc::clone(&parts.jobs));
@@ -195,6 +208,11 @@ fn start_fanout(supervisor: &mut Supervisor, parts: &Parts) {
             supervisor.spawn(name, move |stop| work(feeds, jobs, clock, lane, stop));
         }
     }
+    let feeds = parts.feeds.clone();
+    supervisor.repeat_whole("inbox telling", &parts.clock, TELL_MS, move || {
+        let feeds = feeds.clone();
+        async move { feeds.inbox.tell_waiting().await }
+    });
     for _ in 0..REBUILDERS {
         let (feeds, clock) = (parts.feeds.clone(), Arc::clone(&parts.clock));
         supervisor.repeat("rebuilds", move || {
@@ -238,6 +256,11 @@ fn start_janitor(supervisor: &mut Supervisor, parts: &Parts) {
     supervisor.repeat_whole("outbox sweep", &parts.clock, SWEEP_MS, move || {
         let (feeds, recovered) = (feeds.clone(), Arc::clone(&recovered));
         async move { sweep(&feeds, &recovered).await }
+    });
+    let feeds = parts.feeds.clone();
+    supervisor.repeat_whole("inbox expiry", &parts.clock, INBOX_MS, move || {
+        let feeds = feeds.clone();
+        async move { while let Ok(true) = feeds.inbox.expire(EXPIRE_BATCH).await {} }
     });
     let (stores, feeds, time) = (parts.stores.clone(), parts.feeds.clone(), Arc::clone(&parts.clock));
     supervisor.repeat_whole("expiry", &parts.clock, EXPIRE_MS, move || {

@@ -1,7 +1,7 @@
 //! The durable store: what is acknowledged is here, and nowhere else.
 //!
 //! Traits and their contracts in [`posts`], [`graph`], [`modes`], [`reactions`], [`users`], [`presence`],
-//! [`outbox`], [`idempotency`] and [`leases`]; the rows in [`model`]. A backend implements all of them and passes the suites
+//! [`outbox`], [`idempotency`], [`inbox`] and [`leases`]; the rows in [`model`]. A backend implements all of them and passes the suites
 //! in `contract` (feature `contract`). The embedded backend is `embedded` (feature `embedded`).
 //!
 //! Common to all traits:
@@ -23,6 +23,7 @@ pub mod embedded;
 pub mod error;
 pub mod graph;
 pub mod idempotency;
+pub mod inbox;
 pub mod leases;
 #[cfg(feature = "memory")]
 pub mod memory;
@@ -39,6 +40,10 @@ use std::sync::Arc;
 pub use error::{ErrorKind, Result, StorageError};
 pub use graph::{BLOCKED_BY_MAX, FollowOutcome, GraphStore, KEPT_MAX};
 pub use idempotency::{Claim, IdempotencyStore, RequestKey, StoredResponse};
+pub use inbox::{
+    Archived, Audience, Dispatch, EventKey, ExpiredNotifications, InboxAct, InboxCounts, InboxStore, Mark,
+    Notice, Notification, Placed, Priority,
+};
 pub use leases::{Lease, LeaseStore};
 pub use model::{
     Counts, Delivery, Edge, Follower, Mode, ModeRecord, Post, PostPatch, PostRef, Profile, Relation,
@@ -72,4 +77,6 @@ pub struct Stores {
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// Node numbers and other things that one node at a time may hold.
     pub leases: Arc<dyn LeaseStore>,
+    /// Notifications.
+    pub inbox: Arc<dyn InboxStore>,
 }

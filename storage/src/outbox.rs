@@ -1,10 +1,10 @@
 //! The outbox: work that an acknowledged write still owes, written with it in one.
 
 use async_trait::async_trait;
-use fama_protocol::{AppId, PostId, UnixMs, UserId};
+use fama_protocol::{AppId, NotificationId, PostId, UnixMs, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Relation, Result};
+use crate::{Priority, Relation, Result};
 
 /// What is owed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,12 +26,27 @@ pub enum Task {
         /// The revision.
         rev: u32,
     },
-    /// A deletion must reach sockets.
+    /// A deletion must reach sockets, and whoever was notified of the post.
     PostDeleted {
         /// The post.
         post: PostId,
         /// Its author.
         author: UserId,
+        /// Whom it mentioned.
+        mentions: Vec<UserId>,
+    },
+    /// The post's author must be notified of a reaction, or no longer be.
+    Reacted {
+        /// The post.
+        post: PostId,
+        /// Who reacted.
+        user: UserId,
+        /// The kind.
+        kind: String,
+        /// Done or undone.
+        active: bool,
+        /// Grows with each of this user's changes to this post: max(now, last + 1).
+        version: u64,
     },
     /// A new followee's posts must get into the follower's feed.
     Backfill {
@@ -71,6 +86,22 @@ pub enum Task {
         /// Version of the mode.
         version: u64,
     },
+    /// What the app sends must get into inboxes.
+    Notify {
+        /// The [`crate::Dispatch`].
+        dispatch: NotificationId,
+        /// How soon.
+        priority: Priority,
+    },
+    /// A user's devices must learn of what another one marked or archived.
+    InboxChanged {
+        /// Whose.
+        user: UserId,
+        /// The groups that were changed one by one.
+        groups: Vec<NotificationId>,
+        /// Grows with each such change: max(now, last + 1).
+        version: u64,
+    },
 }
 
 /// A row's id: made from the task, so that the same work has the same id wherever it is repeated.
@@ -90,6 +121,9 @@ impl Task {
                 format!("r/{user}/{target}/{relation:?}/{version}")
             }
             Self::Drain { author, version } => format!("m/{author}/{version}"),
+            Self::Reacted { post, user, version, .. } => format!("e/{post}/{user}/{version}"),
+            Self::Notify { dispatch, .. } => format!("n/{dispatch}"),
+            Self::InboxChanged { user, version, .. } => format!("i/{user}/{version}"),
         })
     }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use fama_protocol::{AppId, PostId, UnixMs, UserId};
 
-use crate::Result;
+use crate::{OutboxRow, Result};
 
 /// One user's reaction of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct Reaction {
     pub user: UserId,
     /// `like` and so on: 1 to 32 characters of a-z 0-9 _ -.
     pub kind: String,
-    /// When.
+    /// When; at least one millisecond after the user's last change to the post.
     pub created_at: UnixMs,
 }
 
@@ -28,8 +28,8 @@ pub struct ReactionSummary {
 /// Reactions. See the crate's contract.
 #[async_trait]
 pub trait ReactionStore: Send + Sync {
-    /// Adds or takes back a reaction; the count changes with it in one write. `false` if nothing changed. Whether the
-    /// post exists is the caller's business.
+    /// Adds or takes back a reaction; the count changes with it in one write, which also owes a
+    /// [`crate::Task::Reacted`] row. `None` if nothing changed. Whether the post exists is the caller's business.
     /// A post has at most 32 kinds: one more is [`crate::ErrorKind::Invalid`].
     async fn react(
         &self,
@@ -39,7 +39,7 @@ pub trait ReactionStore: Send + Sync {
         kind: &str,
         active: bool,
         now: UnixMs,
-    ) -> Result<bool>;
+    ) -> Result<Option<OutboxRow>>;
 
     /// Summaries in the order asked, for at most 1,000 posts.
     async fn summaries(

@@ -8,6 +8,7 @@ mod idempotency;
 mod import;
 mod limits;
 mod namespaces;
+mod notifications;
 mod operations;
 mod pages;
 mod posts;

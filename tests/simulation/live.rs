@@ -321,8 +321,7 @@ impl World {
         let bus = MemoryBus::new(1_000, 1 << 20);
         let around =
             Arc::new(Around { faults: Arc::clone(&faults), log, registry: MemoryRegistry::new(1_000), bus });
-        let (posts, graph) = (Arc::clone(&stores.posts), Arc::clone(&stores.graph));
-        let resolver = Resolver::new(Arc::clone(&around) as _, posts, graph, Arc::clone(&clock), 100);
+        let resolver = Resolver::new(Arc::clone(&around) as _, stores, Arc::clone(&clock), 100);
         let (jobs, waiting) = unbounded_channel();
         let node = |name: &str| {
             Mutex::new(Node {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{PostId, UnixMs, UserId};
+use crate::{NotificationId, PostId, UnixMs, UserId};
 
 /// A post as clients see it. Events carry it without `viewer`, because many viewers share one event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,6 +53,43 @@ pub struct PostViewer {
     pub reactions: Vec<String>,
 }
 
+/// What a notification opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// `post`.
+    pub kind: String,
+    /// Its id.
+    pub id: PostId,
+}
+
+/// A notification as its recipient sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NotificationView {
+    /// Stays the same while events join.
+    pub id: NotificationId,
+    /// `follow`, `mention`, `reply`, `reaction`, `repost`, or the app's own.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The latest first, at most ten.
+    pub actors: Vec<UserId>,
+    /// All of them.
+    pub actor_count: u64,
+    /// What it opens.
+    pub subject: Option<Subject>,
+    /// The app's own JSON; what was done, for the other types.
+    pub data: Option<Box<RawValue>>,
+    /// A sentence in English; `null` for the app's own types.
+    pub text: Option<String>,
+    /// When it began.
+    pub created_at: UnixMs,
+    /// When the last event joined.
+    pub updated_at: UnixMs,
+    /// Shown to the user.
+    pub seen: bool,
+    /// Done with.
+    pub read: bool,
+}
+
 /// An event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type")]
@@ -86,6 +123,48 @@ pub enum Event {
         user: UserId,
         /// Set or undone.
         active: bool,
+    },
+    /// A new notification. The counts are those of the inbox at that time.
+    #[serde(rename = "notification.created")]
+    NotificationCreated {
+        /// The notification.
+        notification: Box<NotificationView>,
+        /// Neither seen nor read, at most 100.
+        unseen: u64,
+        /// Not read, at most 100.
+        unread: u64,
+    },
+    /// A notification changed: an actor came or left, or it was marked by itself.
+    #[serde(rename = "notification.updated")]
+    NotificationUpdated {
+        /// As it is now.
+        notification: Box<NotificationView>,
+        /// Neither seen nor read, at most 100.
+        unseen: u64,
+        /// Not read, at most 100.
+        unread: u64,
+    },
+    /// A notification left the list: archived, undone or ended.
+    #[serde(rename = "notification.deleted")]
+    NotificationDeleted {
+        /// Which.
+        id: NotificationId,
+        /// Neither seen nor read, at most 100.
+        unseen: u64,
+        /// Not read, at most 100.
+        unread: u64,
+    },
+    /// The user marked the inbox, on any device.
+    #[serde(rename = "inbox.marked")]
+    InboxMarked {
+        /// All up to this position is seen.
+        seen_up_to: NotificationId,
+        /// All up to this position was marked as read.
+        read_up_to: NotificationId,
+        /// Neither seen nor read, at most 100.
+        unseen: u64,
+        /// Not read, at most 100.
+        unread: u64,
     },
     /// Continuity is lost: load the first page again.
     #[serde(rename = "feed.reset")]

@@ -152,6 +152,9 @@ impl fmt::Display for NodeNumber {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct PostId(u64);
 
+/// The id of a notification, or a position in an inbox: a number like a post's, unique within one inbox.
+pub type NotificationId = PostId;
+
 impl PostId {
     /// The epoch of ids, 2026-01-01T00:00:00Z.
     pub const EPOCH: UnixMs = UnixMs(1_767_225_600_000);

@@ -10,7 +10,7 @@ mod snowflake;
 mod time;
 
 pub use channel::{Channel, ChannelError, ChannelKind, ScopedChannel};
-pub use ids::{AppId, IdError, NodeNumber, PostId, UserId};
+pub use ids::{AppId, IdError, NodeNumber, NotificationId, PostId, UserId};
 pub use position::{Epoch, Position};
 pub use snowflake::{MintError, Snowflake};
 pub use time::UnixMs;

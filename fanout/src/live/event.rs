@@ -1,7 +1,7 @@
 //! Events on their way to users: the JSON that goes over the wire, and the reference that the logs keep of it.
 
 use bytes::Bytes;
-use fama_protocol::{PostId, UserId};
+use fama_protocol::{NotificationId, PostId, UserId};
 use fama_storage::Relation;
 
 /// What a live log keeps of an event of `user:#` and `author:` channels. Replays read the post again, so that they
@@ -34,6 +34,13 @@ pub enum EventRef {
         /// Set or undone.
         active: bool,
     },
+    /// A notification came, changed or went.
+    Notification {
+        /// Which.
+        id: NotificationId,
+    },
+    /// The inbox was marked.
+    InboxMarked,
 }
 
 /// A relation as clients see it.
@@ -102,6 +109,11 @@ impl EventRef {
                 out.extend_from_slice(&[b'r', kind, u8::from(*active)]);
                 out.extend_from_slice(target.as_str().as_bytes());
             }
+            Self::Notification { id } => {
+                out.push(b'n');
+                out.extend_from_slice(&id.to_be_bytes());
+            }
+            Self::InboxMarked => out.push(b'i'),
         }
         out.into()
     }
@@ -113,6 +125,8 @@ impl EventRef {
         match (tag, rest) {
             (b'c', id) => Ok(Self::PostCreated { post: post(id)? }),
             (b'd', id) => Ok(Self::PostDeleted { post: post(id)? }),
+            (b'n', id) => Ok(Self::Notification { id: post(id)? }),
+            (b'i', []) => Ok(Self::InboxMarked),
             (b'u', rest) => {
                 let (id, rev) = rest.split_at_checked(8).ok_or(EventRefError)?;
                 let rev = u32::from_be_bytes(rev.try_into().map_err(|_| EventRefError)?);
@@ -139,7 +153,7 @@ impl EventRef {
             Self::PostCreated { post } | Self::PostUpdated { post, .. } | Self::PostDeleted { post } => {
                 Some(*post)
             }
-            Self::RelationChanged { .. } => None,
+            Self::RelationChanged { .. } | Self::Notification { .. } | Self::InboxMarked => None,
         }
     }
 }
@@ -172,6 +186,8 @@ mod tests {
                 EventRef::PostUpdated { post, rev },
                 EventRef::PostDeleted { post },
                 EventRef::RelationChanged { kind: RelationKind::Mute, target, active: on },
+                EventRef::Notification { id: post },
+                EventRef::InboxMarked,
             ] {
                 let bytes = event.encode();
                 prop_assert!(bytes.len() <= EventRef::MAX);

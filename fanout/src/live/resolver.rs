@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fama_protocol::event::Event;
-use fama_protocol::{AppId, ChannelKind, Epoch, PostId, ScopedChannel, UserId};
-use fama_storage::{GraphStore, Post, PostStore};
+use fama_protocol::{AppId, ChannelKind, Epoch, NotificationId, PostId, ScopedChannel, UserId};
+use fama_storage::{GraphStore, InboxStore, Post, PostStore, Stores, UserStore};
 
 use super::channel_table::ChannelRead;
-use super::event::EventRef;
+use super::event::{EventRef, EventRefError};
 use super::log::{LiveLog, LogLimits};
+use crate::notify::{self, NamedViews};
 use crate::{Clock, FanoutError, Result, view};
 
 /// An entry that the viewer may not see, or no longer: it keeps its offset.
@@ -21,6 +22,8 @@ pub struct Resolver {
     log: Arc<dyn LiveLog>,
     posts: Arc<dyn PostStore>,
     graph: Arc<dyn GraphStore>,
+    inbox: Arc<dyn InboxStore>,
+    users: Arc<dyn UserStore>,
     clock: Arc<dyn Clock>,
     /// Entries of one read, at most: who missed more reloads.
     max_entries: usize,
@@ -28,14 +31,9 @@ pub struct Resolver {
 
 impl Resolver {
     /// `max_entries` from 1 to 1,000.
-    pub fn new(
-        log: Arc<dyn LiveLog>,
-        posts: Arc<dyn PostStore>,
-        graph: Arc<dyn GraphStore>,
-        clock: Arc<dyn Clock>,
-        max_entries: usize,
-    ) -> Self {
-        Self { log, posts, graph, clock, max_entries: max_entries.clamp(1, 1_000) }
+    pub fn new(log: Arc<dyn LiveLog>, stores: &Stores, clock: Arc<dyn Clock>, max_entries: usize) -> Self {
+        let Stores { posts, graph, inbox, users, .. } = stores.clone();
+        Self { log, posts, graph, inbox, users, clock, max_entries: max_entries.clamp(1, 1_000) }
     }
 
     /// Does [`super::Action::Read`]: opens the log and reads it after `since`, entries resolved. With an `epoch`, entries
@@ -88,11 +86,43 @@ impl Resolver {
             Some(viewer) => Some(self.gate(app, viewer, posts.values()).await?),
             None => None,
         };
-        let shown = |event| match event {
-            Ok(event) => shown(event, &posts, gate.as_ref()),
-            Err(_) => VOID,
+        let inbox = self.inbox(app, viewer.as_ref(), &references).await?;
+        let shown = |event| match (event, &inbox) {
+            (Ok(EventRef::Notification { id }), Some(inbox)) => inbox.group(id),
+            (Ok(EventRef::InboxMarked), Some(inbox)) => inbox.marked.clone(),
+            (Ok(event), _) => shown(event, &posts, gate.as_ref()),
+            (Err(_), _) => VOID,
         };
         Ok(references.into_iter().map(|(offset, event)| (offset, shown(event))).collect())
+    }
+
+    /// What is said of the inbox, as it is now; nothing if no entry is about it.
+    async fn inbox(
+        &self,
+        app: &AppId,
+        viewer: Option<&UserId>,
+        references: &[(u64, std::result::Result<EventRef, EventRefError>)],
+    ) -> Result<Option<InboxNow>> {
+        let about = |(_, event): &(u64, std::result::Result<EventRef, EventRefError>)| {
+            matches!(event, Ok(EventRef::Notification { .. } | EventRef::InboxMarked))
+        };
+        let Some(viewer) = viewer.filter(|_| references.iter().any(about)) else { return Ok(None) };
+        let ids = references.iter().filter_map(|(_, event)| match event {
+            Ok(EventRef::Notification { id }) => Some(*id),
+            _ => None,
+        });
+        let mut ids: Vec<_> = ids.collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let now = self.clock.now();
+        let groups = self.inbox.groups(app, viewer, &ids, now).await?;
+        let counts = self.inbox.inbox_counts(app, viewer, now).await?;
+        let views = NamedViews::of(&*self.users, app, groups.iter().flatten()).await?;
+        let events = ids.into_iter().zip(groups).map(|(id, group)| match group {
+            Some(group) => (id, views.event(group, &counts)),
+            None => (id, notify::deleted(id, &counts)),
+        });
+        Ok(Some(InboxNow { groups: events.collect(), marked: notify::marked(&counts) }))
     }
 
     /// Whose posts the viewer may see in a replay, by the store as it is now.
@@ -129,6 +159,18 @@ struct Gate {
     open: HashMap<UserId, PostId>,
 }
 
+/// Events of the inbox, as it is now.
+struct InboxNow {
+    groups: HashMap<NotificationId, Bytes>,
+    marked: Bytes,
+}
+
+impl InboxNow {
+    fn group(&self, id: NotificationId) -> Bytes {
+        self.groups.get(&id).cloned().unwrap_or(VOID)
+    }
+}
+
 fn shown(event: EventRef, posts: &HashMap<PostId, Post>, gate: Option<&Gate>) -> Bytes {
     let visible = |id| {
         let post = posts.get(&id)?;
@@ -143,6 +185,8 @@ fn shown(event: EventRef, posts: &HashMap<PostId, Post>, gate: Option<&Gate>) ->
         EventRef::RelationChanged { kind, target, active } => {
             view::event(&Event::RelationChanged { kind: kind.as_str().to_owned(), user: target, active })
         }
+        // Only a user's own channel has these.
+        EventRef::Notification { .. } | EventRef::InboxMarked => VOID,
     }
 }
 
@@ -210,8 +254,7 @@ mod tests {
         let stores = MemoryStore::new().stores();
         let (app, clock) = (AppId::default(), Arc::new(TestClock::new(1)));
         let log = Arc::new(MemoryLiveLog::new(MemoryLogLimits::default()));
-        let (posts, graph) = (Arc::clone(&stores.posts), Arc::clone(&stores.graph));
-        let resolver = Resolver::new(Arc::clone(&log) as _, posts, graph, clock, 100);
+        let resolver = Resolver::new(Arc::clone(&log) as _, &stores, clock, 100);
         let channel = ScopedChannel::new(&app, Channel::user(&user("me")));
         let authors = ["kept", "left", "muted", "blocking", "old"];
         for (number, author) in (1..).zip(authors) {

@@ -133,6 +133,9 @@ impl Worker {
         if list.contains(target) == active {
             shared.delivery.viewers_changed(app, &[user.clone(), target.clone()]).await?;
             self.tell(row).await?;
+            if active {
+                self.hide_actor(row, relation, user, target).await?;
+            }
         }
         Ok(Progress::Done)
     }

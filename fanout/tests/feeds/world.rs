@@ -350,6 +350,8 @@ impl World {
             EventRef::PostCreated { post } => format!("c{post}"),
             EventRef::PostUpdated { post, rev } => format!("u{post}/{rev}"),
             EventRef::PostDeleted { post } => format!("d{post}"),
+            EventRef::Notification { id } => format!("n{id}"),
+            EventRef::InboxMarked => "marked".to_owned(),
             EventRef::RelationChanged { kind, target, active } => {
                 format!("r{}{}{target}", &kind.as_str()[..1], u8::from(active))
             }

@@ -10,6 +10,7 @@ mod following;
 mod guard;
 mod health;
 mod idempotency;
+mod notifications;
 mod openapi;
 pub mod page;
 pub(crate) mod post_body;
@@ -120,6 +121,12 @@ fn v1() -> OpenApiRouter<State> {
         .routes(routes!(relations::mute, relations::unmute))
         .routes(routes!(feed::feed))
         .routes(routes!(presence::read, presence::choose))
+        .routes(routes!(notifications::list, notifications::send))
+        .routes(routes!(notifications::counts))
+        .routes(routes!(notifications::seen))
+        .routes(routes!(notifications::read))
+        .routes(routes!(notifications::unread))
+        .routes(routes!(notifications::archive))
 }
 
 /// The description alone: for `/openapi.json` and for tests.

@@ -19,6 +19,7 @@ use super::schema;
         (name = "graph", description = "Follows, blocks, mutes"),
         (name = "feed", description = "The feed"),
         (name = "presence", description = "Who is online"),
+        (name = "notifications", description = "The inbox"),
         (name = "operations", description = "Health"),
     ),
     security(("token" = []), ("api_key" = [])),

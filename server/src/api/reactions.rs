@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State as Extract;
+use fama_fanout::FanoutError;
 use fama_protocol::{UnixMs, UserId};
 use fama_storage::{ErrorKind, Reaction};
 use http::StatusCode;
@@ -70,12 +71,10 @@ pub async fn delete(
 
 async fn react(state: &State, actor: &Actor, path: &ReactionPath, active: bool) -> ApiResult<StatusCode> {
     one_visible(state, &actor.app, Some(&actor.user), path.post).await?;
-    let now = state.clock.now();
-    let done =
-        state.stores.reactions.react(&actor.app, path.post, &actor.user, &path.kind, active, now).await;
+    let done = state.feeds.writer.react(&actor.app, path.post, &actor.user, &path.kind, active).await;
     match done {
         Ok(_) => Ok(StatusCode::NO_CONTENT),
-        Err(error) if error.kind() == ErrorKind::Invalid => {
+        Err(FanoutError::Storage(error)) if error.kind() == ErrorKind::Invalid => {
             Err(ApiError::invalid("kind", "a post has at most 32 kinds of reactions"))
         }
         Err(error) => Err(error.into()),

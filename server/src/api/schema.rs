@@ -111,6 +111,72 @@ pub struct PostList {
     pub data: Vec<Post>,
 }
 
+/// How soon a notification is sent.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "described, not built")]
+pub enum Priority {
+    /// Before everything else.
+    Urgent,
+    /// As posts are.
+    Normal,
+    /// Behind everything else.
+    Bulk,
+}
+
+/// What a notification opens.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described, not built")]
+pub struct Subject {
+    /// `post`.
+    pub kind: String,
+    /// Its id.
+    pub id: String,
+}
+
+/// A notification: one or more acts of one kind.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described, not built")]
+pub struct Notification {
+    /// Stays the same while acts join.
+    pub id: String,
+    /// `follow`, `mention`, `reply`, `reaction`, `repost`, or the app's own.
+    pub r#type: String,
+    /// The latest first, at most ten.
+    pub actors: Vec<String>,
+    /// All of them.
+    pub actor_count: u64,
+    /// The post that it opens.
+    pub subject: Option<Subject>,
+    /// The app's own JSON; `{"reaction"}` of reactions, `{"reply_to"}` of replies.
+    #[schema(value_type = Option<Object>)]
+    pub data: Option<serde_json::Value>,
+    /// A sentence in English; `null` for the app's own types.
+    pub text: Option<String>,
+    /// RFC 3339.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// When the last act joined; RFC 3339.
+    #[schema(format = DateTime)]
+    pub updated_at: String,
+    /// Shown to the user.
+    pub seen: bool,
+    /// Done with.
+    pub read: bool,
+}
+
+/// A page of notifications.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "described, not built")]
+pub struct NotificationPage {
+    /// Those that changed last first.
+    pub data: Vec<Notification>,
+    /// Brings the next page; `null` at the end.
+    pub next_cursor: Option<String>,
+    /// Whether there is a next page.
+    pub has_more: bool,
+}
+
 /// What a request that is refused or fails is answered with.
 #[derive(ToSchema)]
 #[allow(dead_code, clippy::struct_field_names, reason = "described, not built")]

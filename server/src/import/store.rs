@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fama_fanout::Clock;
+use fama_fanout::notify::quiet_mark;
 use fama_protocol::{AppId, PostId, UserId};
 use fama_storage::{Claim, Delivery, FollowOutcome, Mode, Post, RequestKey, StoredResponse, Stores};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -31,8 +32,11 @@ impl StoreTarget {
         Self { stores, clock, app, follow_cap, name, minter: tokio::sync::Mutex::default() }
     }
 
-    /// Hands back what was leased.
+    /// Hands back what was leased. Nobody is notified of what was imported: the server reads this mark.
     pub async fn close(self) -> Result<(), String> {
+        let until = self.clock.now().0;
+        let mark = self.stores.leases.raise_mark(&quiet_mark(&self.app), until).await;
+        mark.map_err(|error| error.to_string())?;
         match self.minter.into_inner() {
             Some(minter) => minter.release().await.map_err(|error| error.to_string()),
             None => Ok(()),

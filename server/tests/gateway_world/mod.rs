@@ -136,13 +136,7 @@ async fn build(per_user: usize, change: impl FnOnce(&mut GatewayConfig)) -> Worl
     let stars = Arc::new(Stars(Mutex::new([user("star"), user("nova")].into())));
     let ports = Ports {
         authenticator: Arc::new(Names(Arc::clone(&clock))),
-        resolver: Arc::new(Resolver::new(
-            log.clone(),
-            stores.posts.clone(),
-            stores.graph.clone(),
-            Arc::clone(&clock),
-            300,
-        )),
+        resolver: Arc::new(Resolver::new(log.clone(), &stores, Arc::clone(&clock), 300)),
         viewers: Arc::new(Viewers::new(stores.graph.clone(), stars.clone())),
         presence: Arc::new(presence(per_user, &stores, &clock)),
         log,

@@ -5,6 +5,7 @@
 
 mod graph;
 mod idempotency;
+mod inbox;
 mod leases;
 mod modes;
 mod outbox;
@@ -19,6 +20,7 @@ use tokio::task::JoinSet;
 
 pub use graph::{graph, graph_crowd};
 pub use idempotency::idempotency;
+pub use inbox::{inbox, inbox_bounds};
 pub use leases::leases;
 pub use modes::modes;
 pub use outbox::outbox;
@@ -37,7 +39,7 @@ macro_rules! storage_contract {
     ($fresh:expr) => {
         $crate::storage_contract!(
             $fresh, posts, graph, graph_crowd, relations, relations_crowd, modes, reactions, users, presence,
-            outbox, idempotency, leases
+            outbox, idempotency, leases, inbox, inbox_bounds
         );
     };
     ($fresh:expr, $($suite:ident),+) => {

@@ -200,7 +200,10 @@ async fn a_deletion_empties_the_post(stores: &Stores) {
         ..full
     };
     assert_eq!(*gone, expected);
-    assert_eq!(row.task, Task::PostDeleted { post: id(1), author: ann.clone() });
+    assert_eq!(
+        row.task,
+        Task::PostDeleted { post: id(1), author: ann.clone(), mentions: vec![user("mentioned")] }
+    );
     assert!(due(stores, &app, at(4)).await.contains(&row));
     assert_eq!(stores.posts.get_many(&app, &[id(1)]).await.unwrap(), vec![Some(expected)]);
     assert_eq!(delete(Some(&ann), 1).await, PostChange::Unchanged);

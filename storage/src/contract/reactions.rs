@@ -1,11 +1,12 @@
 //! Reactions.
 
-use super::{NOW, app, at, at_once, id, kind, user, users_of};
-use crate::{ErrorKind, Reaction, ReactionSummary, Stores};
+use super::{NOW, app, at, at_once, due, id, kind, user, users_of};
+use crate::{ErrorKind, Reaction, ReactionSummary, Stores, Task};
 
 /// Checks [`crate::ReactionStore`].
 pub async fn reactions(stores: &Stores) {
     reactions_count(stores).await;
+    changes_are_owed_in_order(stores).await;
     kinds_are_bounded(stores).await;
     pages_follow_each_other(stores).await;
     limits_hold(stores).await;
@@ -15,7 +16,7 @@ pub async fn reactions(stores: &Stores) {
 async fn reactions_count(stores: &Stores) {
     let (app, ann, bob) = (app("reactions-count"), user("ann"), user("bob"));
     let react = async |user, kind, active| {
-        stores.reactions.react(&app, id(1), user, kind, active, NOW).await.unwrap()
+        stores.reactions.react(&app, id(1), user, kind, active, NOW).await.unwrap().is_some()
     };
     let summary = async |viewer| stores.reactions.summaries(&app, &[id(2), id(1)], viewer).await.unwrap();
     assert!(!react(&ann, "like", false).await, "there was none");
@@ -37,9 +38,29 @@ async fn reactions_count(stores: &Stores) {
     assert_eq!(other, vec![ReactionSummary::default()]);
 }
 
+/// Whatever the clock does, the versions of one user's changes to one post grow.
+async fn changes_are_owed_in_order(stores: &Stores) {
+    let (app, ann) = (app("reactions-owed"), user("ann"));
+    let mut last = 0;
+    for (ms, kind, active) in
+        [(9, "like", true), (9, "wow", true), (3, "like", false), (9, "like", true), (1, "wow", false)]
+    {
+        let row = stores.reactions.react(&app, id(1), &ann, kind, active, at(ms)).await.unwrap().unwrap();
+        assert!(due(stores, &app, at(99)).await.contains(&row));
+        let Task::Reacted { post, user, kind: of, active: on, version } = row.task else { panic!() };
+        assert_eq!((post, user, of.as_str(), on), (id(1), ann.clone(), kind, active));
+        assert!(version > last && version >= at(ms).0);
+        last = version;
+    }
+    assert!(stores.reactions.react(&app, id(1), &ann, "wow", false, at(99)).await.unwrap().is_none());
+}
+
 async fn kinds_are_bounded(stores: &Stores) {
     let (app, ann) = (app("reactions-kinds"), user("ann"));
-    let react = async |kind: &str, active| stores.reactions.react(&app, id(1), &ann, kind, active, NOW).await;
+    let react = async |kind: &str, active| {
+        let row = stores.reactions.react(&app, id(1), &ann, kind, active, NOW).await;
+        row.map(|row| row.is_some())
+    };
     for number in 0..32 {
         assert!(react(&format!("k{number:02}"), true).await.unwrap());
     }
@@ -95,7 +116,10 @@ async fn concurrent_reactions_count_exactly(stores: &Stores) {
     for (active, left) in [(true, 64), (false, 0)] {
         let react = |user| {
             let (stores, app) = (stores.clone(), app.clone());
-            async move { stores.reactions.react(&app, id(1), &user, "like", active, NOW).await.unwrap() }
+            async move {
+                let row = stores.reactions.react(&app, id(1), &user, "like", active, NOW).await;
+                row.unwrap().is_some()
+            }
         };
         let users = users_of(64);
         let twice = users.iter().chain(&users).cloned();

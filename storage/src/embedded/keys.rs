@@ -101,11 +101,23 @@ pub(super) mod table {
 
     pub const DUE: u8 = b'd';
     pub const CLAIMED_AT: u8 = b'i';
+    pub const ENDING: u8 = b'n';
+
+    pub const INBOX: u8 = b'h';
+    pub const GROUP: u8 = b'g';
+    pub const LISTED: u8 = b'p';
+    pub const UNREAD: u8 = b'u';
+    pub const OPEN: u8 = b'o';
+    pub const EVENT: u8 = b'e';
+    pub const MEMBER: u8 = b'm';
+    pub const JOINED: u8 = b't';
+    pub const DISPATCH: u8 = b's';
 
     pub const MODE: u8 = b'm';
     pub const MODE_PUSH: u8 = b'n';
     pub const REACTED: u8 = b'r';
     pub const REACTIONS: u8 = b'k';
+    pub const UNREACTED: u8 = b'x';
     pub const PROFILE: u8 = b'u';
     pub const PRESENCE: u8 = b'p';
 
@@ -214,13 +226,13 @@ pub(super) fn app_of(key: &[u8]) -> Result<AppId> {
     text.and_then(|app| AppId::new(app).ok()).ok_or_else(|| broken("app"))
 }
 
-fn split_text(key: &[u8]) -> Option<(&str, &[u8])> {
+pub(super) fn split_text(key: &[u8]) -> Option<(&str, &[u8])> {
     let end = key.iter().position(|byte| *byte == END)?;
     let (text, rest) = key.split_at_checked(end)?;
     Some((std::str::from_utf8(text).ok()?, rest.get(1..)?))
 }
 
-fn be_number(bytes: &[u8]) -> Option<u64> {
+pub(super) fn be_number(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
 }
 

@@ -28,11 +28,22 @@
 //! | `misc` | `m` author, `n` author | the mode: not push, push |
 //! | | `r` post`#` user | the user's reactions: kind, time |
 //! | | `k` post`#` | reactions: kind, count |
+//! | | `x` post`#` user | the user's last change of reactions, once one was undone |
 //! | | `u` user | the profile |
 //! | | `p` user | presence: what the user chose, last seen |
+//! | `inbox` | `h` user | last position, seen and read up to, groups listed, last version of a change |
+//! | | `g` user`·` group`#` | the group |
+//! | | `p` user`·` position`#` | a group listed: its id, its end |
+//! | | `u` user`·` position`#` | the same of those unread: id, end, seen |
+//! | | `o` user`·` group key | the group that began last |
+//! | | `e` user`·` actor`·` event | version, in which group since which position, until when it is kept |
+//! | | `m` user`·` group`#` actor | events of the actor in the group |
+//! | | `t` user`·` group`#` position`#` | the event that joined; positions count down |
+//! | | `s` dispatch`#` | what the app sends |
 //!
 //! Two keyspaces don't begin with the app. `time` orders what sweepers look for in all apps: `d` slot (2 bytes)
-//! time`#` app`·` row id, and `i` time`#` app`·` user`·` route`·` key; the app is in each key. `meta` has what
+//! time`#` app`·` row id, `i` time`#` app`·` user`·` route`·` key, and `n` time`#` app`·` user`·` with `g` group`#` or
+//! `e` actor`·` event, for what ends in inboxes; the app is in each key. `meta` has what
 //! belongs to the store: `f` its format, `b` the number of queued rows, `l` name a lease, `k` name a mark.
 
 mod codec;
@@ -40,6 +51,7 @@ mod core;
 mod directory;
 mod graph;
 mod idempotency;
+mod inbox;
 mod journal;
 mod keys;
 mod leases;
@@ -125,7 +137,8 @@ impl EmbeddedStore {
             presence: store.clone(),
             outbox: store.clone(),
             idempotency: store.clone(),
-            leases: store,
+            leases: store.clone(),
+            inbox: store,
         }
     }
 

@@ -5,7 +5,7 @@
 pub struct EmbeddedOptions {
     /// Blocks kept in memory.
     pub cache_bytes: u64,
-    /// A memtable is written out when it reaches this size. There are seven, each with up to four times as much while
+    /// A memtable is written out when it reaches this size. There are eight, each with up to four times as much while
     /// writing out lags.
     pub memtable_bytes: u64,
     /// Journals are kept below about this size and one file (64 MiB) more; at least 64 MiB. This and

@@ -160,7 +160,7 @@ fn delete(
     post.text = None;
     post.data = None;
     post.attachments = None;
-    post.mentions.clear();
+    let mentions = std::mem::take(&mut post.mentions);
     post.deleted = true;
     post.updated_at = now;
     txn.put(Space::Posts, keys::post(app, id), encode_post(&post));
@@ -169,7 +169,7 @@ fn delete(
     let mut stats = AuthorStats::decode(txn.get(Space::Index, &stats_key)?.as_deref())?;
     stats.posts = stats.posts.saturating_sub(1);
     txn.put(Space::Index, stats_key, stats.encode());
-    let owed = txn.owe(app, Task::PostDeleted { post: id, author: post.author.clone() }, now);
+    let owed = txn.owe(app, Task::PostDeleted { post: id, author: post.author.clone(), mentions }, now);
     Ok(PostChange::Changed(Box::new(post), owed))
 }
 

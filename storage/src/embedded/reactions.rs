@@ -5,16 +5,23 @@ use fama_protocol::{AppId, PostId, UnixMs, UserId};
 
 use super::EmbeddedStore;
 use super::keys::{self, Key, behind, table};
-use super::rows::{check_count, check_limit, decode_named, encode_named, invalid};
+use super::rows::{
+    check_count, check_limit, decode_named, decode_numbers, encode_named, encode_numbers, invalid,
+};
 use super::tables::Space;
 use super::txn::Txn;
-use crate::{Reaction, ReactionStore, ReactionSummary, Result};
+use crate::{OutboxRow, Reaction, ReactionStore, ReactionSummary, Result, Task};
 
 /// A post has at most so many kinds.
 const KINDS_MAX: usize = 32;
 
 fn of_user(app: &AppId, post: PostId, user: &UserId) -> Vec<u8> {
     Key::of(app, table::REACTED).id(post).last(user.as_str())
+}
+
+/// The user's last change to the post, once something was undone.
+fn undone(app: &AppId, post: PostId, user: &UserId) -> Vec<u8> {
+    Key::of(app, table::UNREACTED).id(post).last(user.as_str())
 }
 
 fn of_post(app: &AppId, post: PostId) -> Vec<u8> {
@@ -46,14 +53,24 @@ fn react(
     kind: &str,
     active: bool,
     now: UnixMs,
-) -> Result<bool> {
-    let (own_key, counts_key) = (of_user(app, post, user), of_post(app, post));
+) -> Result<Option<OutboxRow>> {
+    let (own_key, counts_key, undone_key) =
+        (of_user(app, post, user), of_post(app, post), undone(app, post, user));
     let mut own = named(txn, &own_key)?;
     let mut counts = named(txn, &counts_key)?;
+    let [last] = match txn.get(Space::Misc, &undone_key)? {
+        Some(row) => decode_numbers("reaction undone", &row)?,
+        None => [0],
+    };
+    let last = own.iter().map(|(_, at)| *at).fold(last, u64::max);
+    let version = now.0.max(last + 1);
     match (find(&own, kind), active) {
-        (Ok(_), true) | (Err(_), false) => return Ok(false),
-        (Err(place), true) => own.insert(place, (kind.to_owned(), now.0)),
-        (Ok(place), false) => drop(own.remove(place)),
+        (Ok(_), true) | (Err(_), false) => return Ok(None),
+        (Err(place), true) => own.insert(place, (kind.to_owned(), version)),
+        (Ok(place), false) => {
+            own.remove(place);
+            txn.put(Space::Misc, undone_key, encode_numbers([version]));
+        }
     }
     match (find(&counts, kind), active) {
         (Ok(place), true) => counts[place].1 += 1,
@@ -67,7 +84,8 @@ fn react(
     }
     put_named(txn, own_key, &own);
     put_named(txn, counts_key, &counts);
-    Ok(true)
+    let task = Task::Reacted { post, user: user.clone(), kind: kind.to_owned(), active, version };
+    Ok(Some(txn.owe(app, task, now)))
 }
 
 fn check_kind(kind: &str) -> Result<()> {
@@ -86,7 +104,7 @@ impl ReactionStore for EmbeddedStore {
         kind: &str,
         active: bool,
         now: UnixMs,
-    ) -> Result<bool> {
+    ) -> Result<Option<OutboxRow>> {
         check_kind(kind)?;
         let (app, user, kind) = (app.clone(), user.clone(), kind.to_owned());
         self.write(0, move |txn| react(txn, &app, post, &user, &kind, active, now)).await

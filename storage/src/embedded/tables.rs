@@ -33,13 +33,23 @@ pub(super) enum Space {
     Misc,
     /// What belongs to no app.
     Meta,
+    /// Notifications.
+    Inbox,
 }
 
 /// How many keyspaces there are.
-pub(super) const SPACES: usize = 7;
+pub(super) const SPACES: usize = 8;
 /// All of them, in the order of their numbers.
-pub(super) const ALL_SPACES: [Space; SPACES] =
-    [Space::Posts, Space::Index, Space::Graph, Space::Work, Space::Time, Space::Misc, Space::Meta];
+pub(super) const ALL_SPACES: [Space; SPACES] = [
+    Space::Posts,
+    Space::Index,
+    Space::Graph,
+    Space::Work,
+    Space::Time,
+    Space::Misc,
+    Space::Meta,
+    Space::Inbox,
+];
 
 impl Space {
     fn name(self) -> &'static str {
@@ -51,6 +61,7 @@ impl Space {
             Self::Time => "time",
             Self::Misc => "misc",
             Self::Meta => "meta",
+            Self::Inbox => "inbox",
         }
     }
 }

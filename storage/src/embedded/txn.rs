@@ -1,9 +1,9 @@
 //! One batch being made: the database plus what earlier writes of the same batch have changed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use fama_protocol::{AppId, UnixMs};
-use fjall::{PersistMode, UserKey, UserValue};
+use fjall::{KvPair, PersistMode, UserKey, UserValue};
 
 use super::keys::{self, Key, table};
 use super::rows::encode_numbers;
@@ -11,7 +11,9 @@ use super::tables::{ALL_SPACES, SPACES, Space, Tables};
 use super::work_rows::QueuedRow;
 use crate::{OutboxRow, OutboxState, Result, Task, slot_of};
 
-type Changes = HashMap<UserKey, Option<UserValue>>;
+/// In the order of keys: a range reads them beside the database, and a memtable finds the place of each near that of the
+/// one before.
+type Changes = BTreeMap<UserKey, Option<UserValue>>;
 
 /// A change of the current write, and what the batch had there before it.
 struct Undo {
@@ -32,6 +34,8 @@ pub(super) enum Appeared {
     Due(u16, UnixMs),
     /// A claim.
     Claim(UnixMs),
+    /// Something of an inbox that ends.
+    Ending(UnixMs),
 }
 
 /// A batch.
@@ -88,6 +92,38 @@ impl<'a> Txn<'a> {
         }
     }
 
+    /// Rows from a key up to, not including, another, in order, at most `limit`.
+    pub fn range(&self, space: Space, from: Vec<u8>, to: Vec<u8>, limit: usize) -> Result<Vec<KvPair>> {
+        let changes = self.changes[space as usize].range(UserKey::from(&*from)..UserKey::from(&*to));
+        let mut changes = changes.peekable();
+        let mut rows = self.tables.view().range(space, from, to).peekable();
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let stored = match rows.peek() {
+                Some(Ok((key, _))) => Some(key),
+                Some(Err(_)) => return rows.next().transpose().map(|_| found),
+                None => None,
+            };
+            match (changes.peek(), stored) {
+                (Some((changed, _)), Some(stored)) if *changed > stored => {
+                    found.extend(rows.next().transpose()?)
+                }
+                (Some((changed, _)), stored) => {
+                    let replaced = stored == Some(*changed);
+                    if let Some((key, Some(row))) = changes.next() {
+                        found.push((key.clone(), row.clone()));
+                    }
+                    if replaced {
+                        rows.next();
+                    }
+                }
+                (None, Some(_)) => found.extend(rows.next().transpose()?),
+                (None, None) => break,
+            }
+        }
+        Ok(found)
+    }
+
     pub fn put(&mut self, space: Space, key: Vec<u8>, row: Vec<u8>) {
         self.change(space, key, Some(row.into()));
     }
@@ -106,6 +142,11 @@ impl<'a> Txn<'a> {
     /// A claim has appeared.
     pub fn claimed(&mut self, at: UnixMs) {
         self.appeared.push(Appeared::Claim(at));
+    }
+
+    /// Something of an inbox that ends has appeared.
+    pub fn ending(&mut self, at: UnixMs) {
+        self.appeared.push(Appeared::Ending(at));
     }
 
     /// Owes work from now on.
@@ -137,7 +178,7 @@ impl<'a> Txn<'a> {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.changes.iter().all(HashMap::is_empty)
+        self.changes.iter().all(BTreeMap::is_empty)
     }
 
     /// Writes the batch and syncs it. `backlog` is the number of queued rows before it.
@@ -145,9 +186,6 @@ impl<'a> Txn<'a> {
         let mut batch = self.tables.database.batch().durability(Some(PersistMode::SyncData));
         for (space, changes) in ALL_SPACES.into_iter().zip(self.changes) {
             let keyspace = self.tables.space(space);
-            // In order, a memtable finds the place of each near that of the one before.
-            let mut changes: Vec<_> = changes.into_iter().collect();
-            changes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             for (key, row) in changes {
                 match row {
                     Some(row) => batch.insert(keyspace, key, row),

@@ -108,6 +108,7 @@ impl Writer {
             match row {
                 Appeared::Due(slot, at) => core.due_mark(slot).row_at(at),
                 Appeared::Claim(at) => core.claims.row_at(at),
+                Appeared::Ending(at) => core.endings.row_at(at),
             }
         }
         let backlog = core.backlog.load(Relaxed).saturating_add_signed(effects.backlog);

@@ -2,6 +2,7 @@
 //! and everything is in the order of ids, so that the same calls give the same answers.
 
 mod graph;
+mod inbox;
 mod modes;
 mod outbox;
 mod posts;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fama_protocol::{AppId, PostId, UnixMs, UserId};
 
 use crate::{
-    Edge, ErrorKind, Lease, ModeRecord, OutboxRow, OutboxState, Post, PresenceRow, Profile, Relation, Result,
+    Dispatch, Edge, ErrorKind, Lease, ModeRecord, OutboxRow, OutboxState, Post, PresenceRow, Profile, Relation, Result,
     RowId, StorageError, StoredResponse, Stores, Task,
 };
 
@@ -46,8 +47,12 @@ struct App {
     blockers: BTreeSet<(UserId, UserId)>,
     modes: BTreeMap<UserId, ModeRecord>,
     reactions: BTreeMap<PostId, BTreeMap<(UserId, String), UnixMs>>,
+    /// Each user's last change of reactions to a post, once one was undone.
+    undone: BTreeMap<(PostId, UserId), u64>,
     profiles: BTreeMap<UserId, Profile>,
     presence: BTreeMap<UserId, PresenceRow>,
+    inboxes: BTreeMap<UserId, inbox::Inbox>,
+    dispatches: BTreeMap<PostId, Dispatch>,
     queued: BTreeMap<RowId, Queued>,
     aside: BTreeMap<RowId, (Task, String)>,
     claims: BTreeMap<(UserId, String, String), Claimed>,
@@ -88,8 +93,11 @@ impl App {
             && self.relations.is_empty()
             && self.modes.is_empty()
             && self.reactions.values().all(BTreeMap::is_empty)
+            && self.undone.is_empty()
             && self.profiles.is_empty()
             && self.presence.is_empty()
+            && self.inboxes.values().all(inbox::Inbox::is_empty)
+            && self.dispatches.is_empty()
             && self.queued.is_empty()
             && self.aside.is_empty()
             && self.claims.is_empty()
@@ -120,7 +128,8 @@ impl MemoryStore {
             presence: store.clone(),
             outbox: store.clone(),
             idempotency: store.clone(),
-            leases: store,
+            leases: store.clone(),
+            inbox: store,
         }
     }
 
@@ -154,7 +163,8 @@ fn check_count(count: usize, most: usize) -> Result<()> {
 }
 
 fn check_text(what: &str, text: &str) -> Result<()> {
-    if (1..=255).contains(&text.len()) { Ok(()) } else { Err(invalid(format!("{what} has 1 to 255 bytes"))) }
+    let fits = (1..=255).contains(&text.len()) && !text.contains('\0');
+    if fits { Ok(()) } else { Err(invalid(format!("{what} has 1 to 255 bytes, none of them 0"))) }
 }
 
 /// The next version of something changed now.

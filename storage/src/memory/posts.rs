@@ -145,10 +145,11 @@ impl PostStore for MemoryStore {
                 Err(outcome) => return Ok(outcome),
             };
             (post.text, post.data, post.attachments) = (None, None, None);
-            post.mentions.clear();
+            let mentions = std::mem::take(&mut post.mentions);
             (post.deleted, post.updated_at) = (true, now);
             let gone = post.clone();
-            let row = rows.owe(app, Task::PostDeleted { post: id, author: gone.author.clone() }, now);
+            let task = Task::PostDeleted { post: id, author: gone.author.clone(), mentions };
+            let row = rows.owe(app, task, now);
             Ok(PostChange::Changed(Box::new(gone), row))
         })
     }

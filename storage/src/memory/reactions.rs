@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use fama_protocol::{AppId, PostId, UnixMs, UserId};
 
-use super::{MemoryStore, check_count, check_limit, invalid};
-use crate::{Reaction, ReactionStore, ReactionSummary, Result};
+use super::{MemoryStore, check_count, check_limit, invalid, next_version};
+use crate::{OutboxRow, Reaction, ReactionStore, ReactionSummary, Result, Task};
 
 /// A post has at most so many kinds.
 const KINDS_MAX: usize = 32;
@@ -37,24 +37,29 @@ impl ReactionStore for MemoryStore {
         kind: &str,
         active: bool,
         now: UnixMs,
-    ) -> Result<bool> {
+    ) -> Result<Option<OutboxRow>> {
         check_kind(kind)?;
         self.app(app, |rows| {
             let key = (user.clone(), kind.to_owned());
             let of_post = rows.reactions.entry(post).or_default();
             if of_post.contains_key(&key) == active {
-                return Ok(false);
-            }
-            if !active {
-                of_post.remove(&key);
-                return Ok(true);
+                return Ok(None);
             }
             let kinds = counts(of_post);
-            if kinds.len() >= KINDS_MAX && !kinds.contains_key(kind) {
+            if active && kinds.len() >= KINDS_MAX && !kinds.contains_key(kind) {
                 return Err(invalid(format!("a post has at most {KINDS_MAX} kinds of reactions")));
             }
-            of_post.insert(key, now);
-            Ok(true)
+            let own = of_post.iter().filter(|((by, _), _)| by == user).map(|(_, at)| at.0);
+            let undone = rows.undone.get(&(post, user.clone())).copied().unwrap_or(0);
+            let version = next_version(own.fold(undone, u64::max), now);
+            if active {
+                of_post.insert(key, UnixMs(version));
+            } else {
+                of_post.remove(&key);
+                rows.undone.insert((post, user.clone()), version);
+            }
+            let task = Task::Reacted { post, user: user.clone(), kind: kind.to_owned(), active, version };
+            Ok(Some(rows.owe(app, task, now)))
         })
     }
 

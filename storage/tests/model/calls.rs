@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use fama_protocol::{AppId, NodeNumber, PostId, UnixMs, UserId};
 use fama_storage::{
-    Delivery, ErrorKind, Mode, Post, PostPatch, Profile, Relation, RequestKey, Result, SLOTS, StoredResponse,
-    Stores, Visibility,
+    Audience, Delivery, Dispatch, ErrorKind, EventKey, InboxAct, Mark, Mode, Notice, Post, PostPatch,
+    Priority, Profile, Relation, RequestKey, Result, SLOTS, StoredResponse, Stores, Visibility,
 };
 use proptest::prelude::*;
 
@@ -17,27 +17,121 @@ const KEYS: u8 = 3;
 /// A write, in small numbers. Where one names an outbox row, it is the place in the list of all rows.
 #[derive(Debug, Clone)]
 pub enum Call {
-    Insert { user: u8, post: u8, reply_to: Option<u8>, pull: bool, completes: Option<u8> },
-    Edit { user: u8, post: u8, text: u8 },
-    Delete { user: Option<u8>, post: u8 },
-    Follow { user: u8, authors: Vec<u8>, cap: u64 },
-    Unfollow { user: u8, author: u8, keep: bool },
-    SetFilled { user: u8, author: u8, version: u64 },
-    Relate { user: u8, mute: bool, target: u8, active: bool, cap: u64 },
-    SetMode { user: u8, expected: u64, mode: u8, pinned: bool },
-    React { user: u8, post: u8, kind: u8, active: bool },
-    PutProfile { user: u8, name: u8 },
+    Insert {
+        user: u8,
+        post: u8,
+        reply_to: Option<u8>,
+        pull: bool,
+        completes: Option<u8>,
+    },
+    Edit {
+        user: u8,
+        post: u8,
+        text: u8,
+    },
+    Delete {
+        user: Option<u8>,
+        post: u8,
+    },
+    Follow {
+        user: u8,
+        authors: Vec<u8>,
+        cap: u64,
+    },
+    Unfollow {
+        user: u8,
+        author: u8,
+        keep: bool,
+    },
+    SetFilled {
+        user: u8,
+        author: u8,
+        version: u64,
+    },
+    Relate {
+        user: u8,
+        mute: bool,
+        target: u8,
+        active: bool,
+        cap: u64,
+    },
+    SetMode {
+        user: u8,
+        expected: u64,
+        mode: u8,
+        pinned: bool,
+    },
+    React {
+        user: u8,
+        post: u8,
+        kind: u8,
+        active: bool,
+    },
+    PutProfile {
+        user: u8,
+        name: u8,
+    },
     MarkDone(usize),
     MarkQueued(usize),
     Quarantine(usize),
     Replay(usize),
-    Claim { key: u8, hash: u8, id: u8 },
-    Complete { key: u8, body: u8 },
-    Abandon { key: u8, id: u8 },
-    Expire { days: u64, limit: usize },
-    Acquire { name: u8, holder: u8 },
-    Release { name: u8, holder: u8 },
-    RaiseMark { name: u8, to: u64 },
+    Claim {
+        key: u8,
+        hash: u8,
+        id: u8,
+    },
+    Complete {
+        key: u8,
+        body: u8,
+    },
+    Abandon {
+        key: u8,
+        id: u8,
+    },
+    Expire {
+        days: u64,
+        limit: usize,
+    },
+    Acquire {
+        name: u8,
+        holder: u8,
+    },
+    Release {
+        name: u8,
+        holder: u8,
+    },
+    RaiseMark {
+        name: u8,
+        to: u64,
+    },
+    Apply {
+        user: u8,
+        actor: Option<u8>,
+        event: u8,
+        version: u64,
+        group: u8,
+        ends: Option<u64>,
+        once: bool,
+    },
+    RemoveActor {
+        user: u8,
+        actor: u8,
+        limit: usize,
+    },
+    /// The group is the place in the list.
+    Mark {
+        user: u8,
+        how: u8,
+        place: usize,
+    },
+    Dispatch {
+        id: u8,
+        completes: Option<u8>,
+        done: bool,
+    },
+    ExpireNotifications {
+        days: u64,
+    },
 }
 
 /// A call in an app, at a time. Times go back as well.
@@ -79,10 +173,28 @@ pub fn call() -> impl Strategy<Value = At> {
         1 => (0..2_u8, 0..2_u8).prop_map(|(name, holder)| Call::Acquire { name, holder }),
         1 => (0..2_u8, 0..2_u8).prop_map(|(name, holder)| Call::Release { name, holder }),
         1 => (0..2_u8, 0..9_u64).prop_map(|(name, to)| Call::RaiseMark { name, to }),
+        16 => inbox_call(),
     ];
     // Some jumps are as long as a takeover, or a day.
     let times = prop_oneof![4 => 1_000..1_020_u64, 1 => 11_000..12_000_u64, 1 => 86_400_000..86_402_000_u64];
     (0..APPS, times, calls).prop_map(|(app, ms, call)| At { app, ms, call })
+}
+
+fn inbox_call() -> impl Strategy<Value = Call> {
+    let (user, ends) = (0..2_u8, prop::option::of(0..30_u64));
+    prop_oneof![
+        12 => (user.clone(), prop::option::weighted(0.8, 0..USERS), 0..3_u8, 1..6_u64, 0..2_u8, ends, any::<bool>())
+            .prop_map(|(user, actor, event, version, group, ends, once)| {
+                let once = once && actor.is_none();
+                Call::Apply { user, actor, event, version, group, ends, once }
+            }),
+        1 => (user.clone(), 0..USERS, 1..4_usize)
+            .prop_map(|(user, actor, limit)| Call::RemoveActor { user, actor, limit }),
+        8 => (user, 0..5_u8, 0..4_usize).prop_map(|(user, how, place)| Call::Mark { user, how, place }),
+        1 => (0..POSTS, prop::option::of(0..KEYS), any::<bool>())
+            .prop_map(|(id, completes, done)| Call::Dispatch { id, completes, done }),
+        1 => (0..120_u64).prop_map(|days| Call::ExpireNotifications { days }),
+    ]
 }
 
 fn app(number: u8) -> AppId {
@@ -194,6 +306,83 @@ pub async fn answer(stores: &Stores, at: &At) -> std::result::Result<String, Err
         Call::MarkDone(place) | Call::MarkQueued(place) | Call::Quarantine(place) | Call::Replay(place) => {
             on_outbox(stores, app, &at.call, place, now).await
         }
+        call => on_inbox(stores, app, call, now).await,
+    }
+}
+
+/// Of an actor's event, an odd version is a doing and an even one an undoing.
+fn act(call: &Call, now: UnixMs) -> InboxAct {
+    let Call::Apply { actor, event, version, group, ends, once, .. } = call else { panic!("no act") };
+    let key = EventKey { actor: actor.map(user), name: event.to_string() };
+    if version % 2 == 0 && actor.is_some() {
+        return InboxAct::Undo { event: key, version: *version };
+    }
+    InboxAct::Add(Notice {
+        event: key,
+        version: *version,
+        kind: "kind".to_owned(),
+        group_key: group.to_string(),
+        subject: (*group == 1).then_some(id(*event)),
+        data: Some(version.to_string()),
+        expires_at: ends.map(|ms| now.plus(ms)),
+        once: *once,
+    })
+}
+
+async fn on_inbox(
+    stores: &Stores,
+    app: &AppId,
+    call: Call,
+    now: UnixMs,
+) -> std::result::Result<String, ErrorKind> {
+    let inbox = &stores.inbox;
+    match &call {
+        Call::Apply { user: to, .. } => {
+            let acts = [(user(*to), act(&call, now))];
+            shown(inbox.apply(app, &acts, now).await)
+        }
+        Call::RemoveActor { user: from, actor, limit } => {
+            shown(inbox.remove_actor(app, &user(*from), &user(*actor), *limit, now).await)
+        }
+        Call::Mark { user: of, how, place } => {
+            let of = user(*of);
+            // Also what is no group, and what ended.
+            let listed = inbox.list(app, &of, None, 1_000, false, UnixMs(0)).await.unwrap();
+            let group = listed.get(*place).map_or(id(3), |group| group.id);
+            let mark = match how {
+                0 => Mark::Seen(group),
+                1 => Mark::Read(group),
+                2 => Mark::ReadEach(vec![group, id(1)]),
+                3 => Mark::UnreadEach(vec![group]),
+                _ => return shown(inbox.archive(app, &of, group, now).await),
+            };
+            shown(inbox.mark(app, &of, &mark, now).await)
+        }
+        Call::Dispatch { id: number, done: true, .. } => shown(inbox.dispatched(app, id(*number)).await),
+        Call::Dispatch { id: number, completes, .. } => {
+            let done = completes.map(|number| (key(number), response(number)));
+            let done = done.as_ref().map(|(key, response)| (key, response));
+            shown(inbox.dispatch(app, &dispatch(*number), done, now).await)
+        }
+        Call::ExpireNotifications { days } => shown(inbox.expire(now.plus(days * 86_400_000), 10_000).await),
+        call => panic!("not of an inbox: {call:?}"),
+    }
+}
+
+fn dispatch(number: u8) -> Dispatch {
+    Dispatch {
+        id: id(number),
+        audience: if number % 2 == 0 {
+            Audience::FollowersOf(user(1))
+        } else {
+            Audience::Users(vec![user(0), user(2)])
+        },
+        kind: "news".to_owned(),
+        data: Some("{}".to_owned()),
+        group_key: (number > 3).then(|| "g".to_owned()),
+        dedupe_key: (number > 4).then(|| "d".to_owned()),
+        priority: [Priority::Urgent, Priority::Normal, Priority::Bulk][usize::from(number % 3)],
+        expires_at: (number == 7).then_some(UnixMs(1)),
     }
 }
 
@@ -244,6 +433,7 @@ pub async fn everything(stores: &Stores) -> Vec<String> {
         }
         for post in (0..POSTS).map(id) {
             all.push(shown(stores.posts.get_many(&app, &[post]).await).unwrap());
+            all.push(shown(stores.inbox.dispatch_of(&app, post).await).unwrap());
             all.push(shown(stores.posts.replies(&app, post, Some(id(5)), 2).await).unwrap());
             let seen = (user(1), "k0");
             let page = stores.reactions.reactions(&app, post, Some((&seen.0, seen.1)), 3).await;
@@ -259,6 +449,16 @@ pub async fn everything(stores: &Stores) -> Vec<String> {
 
 async fn of_user(stores: &Stores, app: &AppId, of: &UserId, all: &mut Vec<String>) {
     let Stores { posts, graph, modes, .. } = stores;
+    for now in [1_010, 11_500, 86_401_000].map(UnixMs) {
+        let inbox = &stores.inbox;
+        all.push(shown(inbox.inbox_counts(app, of, now).await).unwrap());
+        let listed = inbox.list(app, of, None, 100, false, now).await.unwrap();
+        let ids: Vec<_> = listed.iter().map(|group| group.id).collect();
+        all.push(shown(inbox.groups(app, of, &ids, now).await).unwrap());
+        let middle = listed.get(listed.len() / 2).map(|group| group.position);
+        all.push(format!("{listed:?}"));
+        all.push(shown(inbox.list(app, of, middle, 2, true, now).await).unwrap());
+    }
     for pull_only in [false, true] {
         all.push(shown(posts.by_author(app, of, None, 3, pull_only).await).unwrap());
         all.push(shown(posts.by_author(app, of, Some(id(4)), 100, pull_only).await).unwrap());
