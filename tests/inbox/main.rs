@@ -56,8 +56,7 @@ async fn mark(world: &mut World) {
     if list.is_empty() {
         return;
     }
-    let (one, other) =
-        (world.random.random_range(0..list.len()), world.random.random_range(0..list.len()));
+    let (one, other) = (world.random.random_range(0..list.len()), world.random.random_range(0..list.len()));
     let how = world.random.random_range(0..10);
     let world_now = &*world;
     let post = async |path: &str, body: serde_json::Value| {
@@ -88,7 +87,10 @@ async fn mark(world: &mut World) {
             3 => {
                 let (read, seen) = (below(one), below(other));
                 // What one changes looks different to the other.
-                inbox.change(&seen.iter().filter(|shown| !read.contains(shown)).cloned().collect::<Vec<_>>(), model::Group::see);
+                inbox.change(
+                    &seen.iter().filter(|shown| !read.contains(shown)).cloned().collect::<Vec<_>>(),
+                    model::Group::see,
+                );
                 inbox.change(&read, model::Group::read);
             }
             4 => inbox.change(&below(lowest), model::Group::read),

@@ -56,7 +56,8 @@ pub fn person(number: usize) -> String {
 
 fn shown(notification: &Value) -> Shown {
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let mut actors: Vec<_> = notification["actors"].as_array().expect("actors").iter().filter_map(text).collect();
+    let mut actors: Vec<_> =
+        notification["actors"].as_array().expect("actors").iter().filter_map(text).collect();
     actors.sort();
     assert_eq!(notification["actor_count"].as_u64(), Some(actors.len() as u64), "{notification}");
     let flag = |name: &str| notification[name].as_bool().expect("a flag");
@@ -138,7 +139,12 @@ impl World {
         let other = self.one_of(&others);
         let act = match self.random.random_range(0..20) {
             0 | 1 => Act::Publish { key, reply_to: None, repost_of: None, mentions: Vec::new() },
-            2..=4 => Act::Publish { key, reply_to: post.clone(), repost_of: None, mentions: other.into_iter().collect() },
+            2..=4 => Act::Publish {
+                key,
+                reply_to: post.clone(),
+                repost_of: None,
+                mentions: other.into_iter().collect(),
+            },
             5 => Act::Publish { key, reply_to: None, repost_of: None, mentions: others },
             6 | 7 => {
                 let original = post.clone()?;
@@ -285,7 +291,11 @@ impl World {
             let only = |one: &[Shown], other: &[Shown]| -> Vec<Shown> {
                 one.iter().filter(|shown| !other.contains(shown)).cloned().collect()
             };
-            return Some(format!("too much {:?}, missing {:?}", only(&list, &expected), only(&expected, &list)));
+            return Some(format!(
+                "too much {:?}, missing {:?}",
+                only(&list, &expected),
+                only(&expected, &list)
+            ));
         }
         let body = self.user(user).get("/v1/notifications/counts").await.expect(200).body;
         let got = (body["unseen"].as_u64()?, body["unread"].as_u64()?);

@@ -165,17 +165,21 @@ async fn blocks_and_mutes_keep_people_out() {
     let server = TestServer::spawn();
     let [ann, bob, cem] = ["ann", "bob", "cem"].map(|name| server.user(name));
     let post = ann.publish("hello").await;
-    for (user, name) in [(&bob, "bob"), (&cem, "cem")] {
-        let _ = user.put(&format!("/v1/posts/{post}/reactions/like")).await.expect(204);
-        let body = json!({"text": name, "mentions": ["ann"]});
-        let _ = user.post("/v1/posts", &body).await.expect(201);
-        becomes(&ann, if name == "bob" { &[("mention", "bob"), ("reaction", "bob")] } else {
-            &[("mention", "cem"), ("reaction", "cem bob"), ("mention", "bob")]
+    let like = format!("/v1/posts/{post}/reactions/like");
+    let _ = bob.put(&like).await.expect(204);
+    becomes(&ann, &[("reaction", "bob")]).await;
+    let _ = cem.put(&like).await.expect(204);
+    becomes(&ann, &[("reaction", "cem bob")]).await;
+    for (user, who) in [(&bob, "bob"), (&cem, "cem")] {
+        let _ = user.post("/v1/posts", &json!({"text": "hi", "mentions": ["ann"]})).await.expect(201);
+        eventually("a mention", SOON, async || {
+            let list = summary(&inbox(&ann).await);
+            list.contains(&("mention".to_owned(), who.to_owned())).then_some(())
         })
         .await;
     }
     let _ = ann.put("/v1/mutes/cem").await.expect(204);
-    becomes(&ann, &[("reaction", "bob"), ("mention", "bob")]).await;
+    becomes(&ann, &[("mention", "bob"), ("reaction", "bob")]).await;
     let _ = cem.put(&format!("/v1/posts/{post}/reactions/wow")).await.expect(204);
     let _ = ann.put("/v1/blocks/bob").await.expect(204);
     becomes(&ann, &[]).await;
@@ -194,13 +198,19 @@ async fn the_app_sends_to_users_and_followers() {
         user.follow(author).await;
     }
     let send = async |body: Value| service.post("/v1/notifications", &body).await;
-    let sale = json!({"recipients": ["ann", "bob", "ann"], "type": "sale", "data": {"off": 10}, "dedupe_key": "may", "group_key": "sales", "priority": "urgent"});
-    let sent = send(sale.clone()).await.expect(202).body;
+    let code = json!({"recipients": ["ann", "bob", "ann"], "type": "code", "data": {"n": 7}, "dedupe_key": "may", "priority": "urgent"});
+    let sent = send(code.clone()).await.expect(202).body;
     assert_eq!((&sent["recipients"], sent["id"].is_string()), (&json!(2), true));
-    let list = becomes(&ann, &[("sale", "")]).await;
-    assert_eq!((&list[0]["data"], &list[0]["actor_count"]), (&json!({"off": 10}), &json!(0)));
-    becomes(&bob, &[("sale", "")]).await;
+    let list = becomes(&ann, &[("code", "")]).await;
+    assert_eq!((&list[0]["data"], &list[0]["actor_count"]), (&json!({"n": 7}), &json!(0)));
+    becomes(&bob, &[("code", "")]).await;
+    let _ = send(code).await.expect(202);
+    let sale =
+        json!({"recipients": ["ann", "bob"], "type": "sale", "data": {"off": 10}, "group_key": "sales"});
     let _ = send(sale.clone()).await.expect(202);
+    for user in [&ann, &bob] {
+        becomes(user, &[("sale", ""), ("code", "")]).await;
+    }
     let more = json!({"followers_of": "club", "type": "sale", "data": {"off": 20}, "group_key": "sales", "priority": "bulk"});
     let once = service.once("k1");
     let first = once.post("/v1/notifications", &more).await.expect(202);
@@ -214,25 +224,27 @@ async fn the_app_sends_to_users_and_followers() {
             (list[0]["data"]["off"] == 20).then_some(list)
         })
         .await;
-        assert_eq!(joined.len(), 1, "one group, and the first of them once");
+        assert_eq!(joined.len(), 2, "they are one group, and the code came once");
     }
     let in_2_s = std::time::SystemTime::now() + Duration::from_secs(2);
     let soon: u64 = in_2_s.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
     let brief = json!({"recipients": ["ann"], "type": "brief", "expires_at": fama_protocol::UnixMs(soon).to_string()});
     let _ = send(brief).await.expect(202);
-    becomes(&ann, &[("brief", ""), ("sale", "")]).await;
+    becomes(&ann, &[("brief", ""), ("sale", ""), ("code", "")]).await;
     let session = Session::open(&server.ws_url(), "ann").await;
-    becomes(&ann, &[("sale", "")]).await;
-    assert_eq!(counts(&ann).await, (1, 1));
+    becomes(&ann, &[("sale", ""), ("code", "")]).await;
+    assert_eq!(counts(&ann).await, (2, 2));
     let marked = session.event("inbox.marked", Duration::from_secs(10)).await;
-    assert_eq!(marked.body["data"]["unread"], 1, "devices hear that it has ended");
+    assert_eq!(marked.body["data"]["unread"], 2, "devices hear that it has ended");
 }
 
 #[tokio::test]
 async fn what_is_not_as_described_is_refused() {
     let server = TestServer::spawn();
     let (service, ann) = (server.service(), server.user("ann"));
-    ann.post("/v1/notifications", &json!({"recipients": ["bob"], "type": "x"})).await.refused(403, "forbidden");
+    ann.post("/v1/notifications", &json!({"recipients": ["bob"], "type": "x"}))
+        .await
+        .refused(403, "forbidden");
     service.get("/v1/notifications").await.refused(400, "bad_request");
     server.anonymous().get("/v1/notifications").await.refused(401, "unauthorized");
     for wrong in [
@@ -296,8 +308,10 @@ async fn a_crash_loses_no_notification() {
     eventually("all of them", Duration::from_secs(20), async || {
         let list = inbox(&ann).await;
         let count = |kind: &str| list.iter().filter(|one| one["type"] == kind).count();
-        let of = |kind: &str| list.iter().find(|one| one["type"] == kind).map(|one| one["actor_count"].clone());
-        let all = count("reply") == 20 && of("reaction") == Some(json!(20)) && of("follow") == Some(json!(20));
+        let of =
+            |kind: &str| list.iter().find(|one| one["type"] == kind).map(|one| one["actor_count"].clone());
+        let all =
+            count("reply") == 20 && of("reaction") == Some(json!(20)) && of("follow") == Some(json!(20));
         (all && count("news") == 1 && list.len() == 23).then_some(())
     })
     .await;

@@ -57,8 +57,7 @@ impl Worker {
         let Some(post) = self.post(app, *post).await?.filter(|post| post.author != *user) else {
             return Ok(Progress::Done);
         };
-        let quiet = *active && (post.deleted || self.hides(app, &post.author, user).await?);
-        if !quiet {
+        if !*active || !self.hides(app, &post.author, user).await? {
             let act = acts::of_reaction(post.id, user, kind, *active, *version);
             self.apply(row, user, vec![(post.author, act)]).await?;
         }

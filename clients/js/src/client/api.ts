@@ -1,6 +1,6 @@
 import type { Call, Http } from './http.ts';
 import { randomKey } from './ids.ts';
-import type { NewPost, Page, PageQuery, Post, PostId, Relation, User, UserId } from './types.ts';
+import type { NewPost, Notification, NotificationCounts, Page, PageQuery, Post, PostId, Relation, User, UserId } from './types.ts';
 
 const segment = encodeURIComponent;
 
@@ -44,6 +44,34 @@ export class FamaApi {
 
   unreact(id: PostId, kind: string): Promise<void> {
     return this.#http.call('DELETE', `/v1/posts/${segment(id)}/reactions/${segment(kind)}`);
+  }
+
+  /** The inbox, what changed last first. */
+  notifications(page: PageQuery & { unread?: boolean } = {}): Promise<Page<Notification>> {
+    return this.#http.call('GET', '/v1/notifications', { query: { ...page } });
+  }
+
+  notificationCounts(): Promise<NotificationCounts> {
+    return this.#http.call('GET', '/v1/notifications/counts');
+  }
+
+  /** The notification at the top of the list, and all that changed before it, were shown. */
+  markSeen(upTo: string): Promise<NotificationCounts> {
+    return this.#http.call('POST', '/v1/notifications/seen', { body: { up_to: upTo } });
+  }
+
+  /** Marks a notification and all that changed before it as read, or just those named. */
+  markRead(which: { up_to: string } | { ids: string[] }): Promise<NotificationCounts> {
+    return this.#http.call('POST', '/v1/notifications/read', { body: which });
+  }
+
+  markUnread(ids: string[]): Promise<NotificationCounts> {
+    return this.#http.call('POST', '/v1/notifications/unread', { body: { ids } });
+  }
+
+  /** Takes a notification from the list for good. */
+  archiveNotification(id: string): Promise<NotificationCounts> {
+    return this.#http.call('DELETE', `/v1/notifications/${segment(id)}`);
   }
 
   user(id: UserId): Promise<User> {

@@ -96,6 +96,15 @@ export interface Notification {
   read: boolean;
 }
 
+/** How many notifications are new, each at most 100. */
+export interface NotificationCounts {
+  /** Neither seen nor read. */
+  unseen: number;
+  unread: number;
+  /** There are more than that. */
+  capped: boolean;
+}
+
 export type RelationKind = 'follow' | 'block' | 'mute';
 
 /** What arrives on `user:#<id>` and `author:<id>`. Types that this version doesn't know are skipped. */
@@ -104,6 +113,7 @@ export type FamaEvent =
   | { type: 'post.updated'; post: Post }
   | { type: 'post.deleted'; id: PostId; author: UserId }
   | { type: 'notification.created' | 'notification.updated'; notification: Notification; unseen: number; unread: number }
+  | { type: 'notification.deleted'; id: string; unseen: number; unread: number }
   | { type: 'inbox.marked'; seen_up_to: string; read_up_to: string; unseen: number; unread: number }
   | { type: 'relation.changed'; kind: RelationKind; user: UserId; active: boolean }
   | { type: 'feed.reset'; reason: string }
