@@ -2,6 +2,7 @@
 //! one feed cache. A walk through a feed shows what it must and nothing else, in order; and in the end, with no more
 //! faults, every walk is exact.
 
+mod inboxes;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -500,5 +501,6 @@ pub fn run(steps: &[Step], seed: u64, mutant: Option<Mutant>, trace: bool) -> (O
             world.violate("stuck: at rest".to_owned());
         }
     }
+    futures_util::FutureExt::now_or_never(world.judge_inboxes()).expect("the raw store waits for nothing");
     (world.violation(), sim.take_trace())
 }

@@ -8,6 +8,7 @@
 mod faults;
 mod feeds;
 mod hunt;
+mod inbox;
 mod live;
 #[cfg(feature = "mutants")]
 mod mutants;

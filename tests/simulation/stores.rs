@@ -23,8 +23,8 @@ pub trait Witness: Send + Sync {
     fn done(&self, id: &RowId);
 }
 
-struct Sim {
-    inner: Stores,
+pub struct Sim {
+    pub inner: Stores,
     faults: Arc<Faults>,
     witness: Arc<dyn Witness>,
 }
@@ -33,24 +33,31 @@ struct Sim {
 pub fn simulated(inner: &Stores, faults: &Arc<Faults>, witness: &Arc<dyn Witness>) -> Stores {
     let (faults, witness) = (Arc::clone(faults), Arc::clone(witness));
     let sim = Arc::new(Sim { inner: inner.clone(), faults, witness });
-    Stores { posts: sim.clone(), graph: sim.clone(), modes: sim.clone(), outbox: sim, ..inner.clone() }
+    Stores {
+        posts: sim.clone(),
+        graph: sim.clone(),
+        modes: sim.clone(),
+        inbox: sim.clone(),
+        outbox: sim,
+        ..inner.clone()
+    }
 }
 
 impl Sim {
     /// Before a call.
-    async fn before(&self) -> Result<()> {
+    pub async fn before(&self) -> Result<()> {
         self.faults.pause().await;
         if self.faults.read_fails() { Err(unavailable()) } else { Ok(()) }
     }
 
     /// After a read.
-    async fn read<T>(&self, read: Result<T>) -> Result<T> {
+    pub async fn read<T>(&self, read: Result<T>) -> Result<T> {
         self.faults.pause().await;
         read
     }
 
     /// After a write, whose answer may be lost.
-    async fn written<T>(&self, written: Result<T>) -> Result<T> {
+    pub async fn written<T>(&self, written: Result<T>) -> Result<T> {
         self.faults.pause().await;
         if self.faults.write_fails() { Err(unavailable()) } else { written }
     }
