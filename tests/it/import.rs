@@ -30,6 +30,13 @@ async fn a_graph_is_imported_into_a_stopped_store() {
     assert_eq!(users(&alice.walk("/v1/following", 10).await), ["bob", "carol"]);
     assert_eq!(users(&alice.walk("/v1/followers", 10).await), ["bob"]);
     assert_eq!(alice.get("/v1/users/bob").await.expect(200).body["followers"], 1);
+    // Nobody is notified of the past; what comes now is told behind it.
+    server.user("carol").follow("alice").await;
+    let told = fama_tests::eventually("a follow", crate::SOON, async || {
+        let list = alice.walk("/v1/notifications", 10).await;
+        (!list.is_empty()).then_some(list)
+    });
+    assert_eq!(told.await[0]["actors"], serde_json::json!(["carol"]));
 }
 
 #[tokio::test]

@@ -215,13 +215,12 @@ impl Worker {
     async fn is_quiet(&self, app: &AppId, at_ms: u64) -> Result<bool> {
         let shared = &self.shared;
         let known = crate::sync::lock(&shared.quiet_until).get(app).copied();
-        let until = match known {
-            Some(until) => until,
-            None => {
-                let until = shared.stores.leases.raise_mark(&acts::quiet_mark(app), 0).await?;
-                crate::sync::lock(&shared.quiet_until).insert(app.clone(), until);
-                until
-            }
+        let until = if let Some(until) = known {
+            until
+        } else {
+            let until = shared.stores.leases.raise_mark(&acts::quiet_mark(app), 0).await?;
+            crate::sync::lock(&shared.quiet_until).insert(app.clone(), until);
+            until
         };
         Ok(at_ms <= until)
     }

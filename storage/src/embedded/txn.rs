@@ -94,6 +94,7 @@ impl<'a> Txn<'a> {
 
     /// Rows from a key up to, not including, another, in order, at most `limit`.
     pub fn range(&self, space: Space, from: Vec<u8>, to: Vec<u8>, limit: usize) -> Result<Vec<KvPair>> {
+        let to = if to < from { from.clone() } else { to };
         let changes = self.changes[space as usize].range(UserKey::from(&*from)..UserKey::from(&*to));
         let mut changes = changes.peekable();
         let mut rows = self.tables.view().range(space, from, to).peekable();
