@@ -8,7 +8,7 @@ type Event = (String, String);
 /// A notification as it must be.
 #[derive(Debug, Clone)]
 pub struct Group {
-    kind: &'static str,
+    kind: String,
     subject: Option<String>,
     events: BTreeSet<Event>,
     read: bool,
@@ -16,7 +16,7 @@ pub struct Group {
     archived: bool,
 }
 
-/// What is compared: type, subject, actors, seen, read.
+/// What is compared: type (and kind of reaction), subject, actors, seen, read.
 pub type Shown = (String, Option<String>, Vec<String>, bool, bool);
 
 /// One user's.
@@ -30,7 +30,7 @@ pub struct Inbox {
 
 impl Inbox {
     /// An event joins the group of its key while that is unread, or begins one.
-    pub fn add(&mut self, kind: &'static str, key: &str, subject: Option<&str>, event: Event) {
+    pub fn add(&mut self, kind: &str, key: &str, subject: Option<&str>, event: Event) {
         let open = self.open.get(key).and_then(|id| self.groups.get_mut(id));
         if let Some(group) = open.filter(|group| !group.read && !group.archived) {
             group.events.insert(event);
@@ -38,7 +38,7 @@ impl Inbox {
             return;
         }
         let group = Group {
-            kind,
+            kind: kind.to_owned(),
             subject: subject.map(str::to_owned),
             events: BTreeSet::from([event]),
             read: false,
@@ -96,7 +96,7 @@ impl Group {
     fn shown(&self) -> Shown {
         let actors: BTreeSet<String> = self.events.iter().map(|(actor, _)| actor.clone()).collect();
         (
-            self.kind.to_owned(),
+            self.kind.clone(),
             self.subject.clone(),
             actors.into_iter().collect(),
             self.seen || self.read,
@@ -161,7 +161,7 @@ impl Model {
         &mut self,
         to: &str,
         actor: &str,
-        kind: &'static str,
+        kind: &str,
         key: &str,
         subject: Option<&str>,
         name: &str,
@@ -227,7 +227,7 @@ impl Model {
         }
         let (author, name) = (self.posts[post].author.clone(), format!("r/{post}/{kind}"));
         if active {
-            self.add(&author, user, "reaction", &name, Some(post), &name);
+            self.add(&author, user, &format!("reaction {kind}"), &name, Some(post), &name);
         } else {
             self.undo(&author, user, &name);
         }

@@ -62,7 +62,10 @@ fn shown(notification: &Value) -> Shown {
     assert_eq!(notification["actor_count"].as_u64(), Some(actors.len() as u64), "{notification}");
     let flag = |name: &str| notification[name].as_bool().expect("a flag");
     (
-        text(&notification["type"]).expect("a type"),
+        match text(&notification["data"]["reaction"]) {
+            Some(reaction) => format!("reaction {reaction}"),
+            None => text(&notification["type"]).expect("a type"),
+        },
         text(&notification["subject"]["id"]),
         actors,
         flag("seen"),
