@@ -116,6 +116,15 @@ pub(crate) fn of_follow(follower: &UserId, active: bool, version: u64) -> InboxA
     })
 }
 
+/// An act that its recipient is not told of: remembered as if it had been undone at once, so that its job, should it come
+/// again when the actor is not hidden any more, changes nothing.
+pub(crate) fn passed_over(act: InboxAct) -> InboxAct {
+    match act {
+        InboxAct::Add(notice) => InboxAct::Undo { event: notice.event, version: notice.version },
+        undo @ InboxAct::Undo { .. } => undo,
+    }
+}
+
 /// What the app sends, for each recipient.
 pub(crate) fn of_dispatch(dispatch: &Dispatch) -> InboxAct {
     let Dispatch { id, kind, data, group_key, dedupe_key, expires_at, .. } = dispatch;

@@ -25,13 +25,14 @@ impl Worker {
             return Ok(());
         }
         let parents = self.parents(app, &post).await?;
-        let mut notices = Vec::new();
+        let mut told = Vec::new();
         for (user, notice) in acts::of_post(&post, &parents) {
-            if self.may_see(app, &user, &post).await? && !self.hides(app, &user, &post.author).await? {
-                notices.push((user, InboxAct::Add(notice)));
-            }
+            let shown =
+                self.may_see(app, &user, &post).await? && !self.hides(app, &user, &post.author).await?;
+            let act = InboxAct::Add(notice);
+            told.push((user, if shown { act } else { acts::passed_over(act) }));
         }
-        self.apply(row, &post.author, notices).await
+        self.apply(row, &post.author, told).await
     }
 
     /// A deleted post: whoever was notified of it no longer is.
@@ -57,10 +58,11 @@ impl Worker {
         let Some(post) = self.post(app, *post).await?.filter(|post| post.author != *user) else {
             return Ok(Progress::Done);
         };
-        if !*active || !self.hides(app, &post.author, user).await? {
-            let act = acts::of_reaction(post.id, user, kind, *active, *version);
-            self.apply(row, user, vec![(post.author, act)]).await?;
+        let mut act = acts::of_reaction(post.id, user, kind, *active, *version);
+        if *active && self.hides(app, &post.author, user).await? {
+            act = acts::passed_over(act);
         }
+        self.apply(row, user, vec![(post.author, act)]).await?;
         Ok(Progress::Done)
     }
 
@@ -74,10 +76,13 @@ impl Worker {
         version: u64,
     ) -> Result<()> {
         let app = &row.app;
-        if active && (self.is_quiet(app, version).await? || self.hides(app, author, follower).await?) {
+        if active && self.is_quiet(app, version).await? {
             return Ok(());
         }
-        let act = acts::of_follow(follower, active, version);
+        let mut act = acts::of_follow(follower, active, version);
+        if active && self.hides(app, author, follower).await? {
+            act = acts::passed_over(act);
+        }
         self.apply(row, follower, vec![(author.clone(), act)]).await
     }
 
