@@ -5,6 +5,7 @@
 
 mod world;
 
+use fama_fanout::JobQueue;
 use fama_fanout::jobs::Lane;
 use fama_protocol::{Channel, ScopedChannel};
 use fama_storage::{Audience, Dispatch, Mark, Priority};
