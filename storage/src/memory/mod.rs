@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use fama_protocol::{AppId, PostId, UnixMs, UserId};
 
 use crate::{
-    Dispatch, Edge, ErrorKind, Lease, ModeRecord, OutboxRow, OutboxState, Post, PresenceRow, Profile, Relation, Result,
-    RowId, StorageError, StoredResponse, Stores, Task,
+    Dispatch, Edge, ErrorKind, Lease, ModeRecord, OutboxRow, OutboxState, Post, PresenceRow, Profile,
+    Relation, Result, RowId, StorageError, StoredResponse, Stores, Task,
 };
 
 /// The store in memory. Clones share it.
