@@ -132,7 +132,7 @@ async fn events_join_while_unread(stores: &Stores) {
     let page = stores.inbox.list(&of.app, &of.me, Some(next.position), 1, false, at(6)).await.unwrap();
     assert_eq!(page.iter().map(|group| group.id).collect::<Vec<_>>(), [first.id]);
     let unread = stores.inbox.list(&of.app, &of.me, None, 9, true, at(6)).await.unwrap();
-    assert_eq!(unread, [next.clone()]);
+    assert_eq!(unread, std::slice::from_ref(&next));
     let by_id = stores.inbox.groups(&of.app, &of.me, &[id(1), next.id], at(6)).await.unwrap();
     assert_eq!(by_id, [None, Some(next)]);
     let stranger = stores.inbox.list(&of.app, &user("me-"), None, 9, false, at(6)).await.unwrap();

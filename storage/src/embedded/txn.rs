@@ -107,7 +107,7 @@ impl<'a> Txn<'a> {
             };
             match (changes.peek(), stored) {
                 (Some((changed, _)), Some(stored)) if *changed > stored => {
-                    found.extend(rows.next().transpose()?)
+                    found.extend(rows.next().transpose()?);
                 }
                 (Some((changed, _)), stored) => {
                     let replaced = stored == Some(*changed);

@@ -119,8 +119,7 @@ impl Inbox {
             InboxAct::Undo { event, version } => (event, *version),
         };
         let known = self.event(key, now).map(|event| (event.version, event.group));
-        if let Some((known, group)) = known.filter(|(known, _)| *known >= version) {
-            debug_assert!(known >= version);
+        if let Some((_, group)) = known.filter(|(known, _)| *known >= version) {
             return self.placed(group, now);
         }
         self.leave(key, now);

@@ -306,7 +306,7 @@ pub async fn answer(stores: &Stores, at: &At) -> std::result::Result<String, Err
         Call::MarkDone(place) | Call::MarkQueued(place) | Call::Quarantine(place) | Call::Replay(place) => {
             on_outbox(stores, app, &at.call, place, now).await
         }
-        call => on_inbox(stores, app, call, now).await,
+        call => on_inbox(stores, app, &call, now).await,
     }
 }
 
@@ -332,13 +332,13 @@ fn act(call: &Call, now: UnixMs) -> InboxAct {
 async fn on_inbox(
     stores: &Stores,
     app: &AppId,
-    call: Call,
+    call: &Call,
     now: UnixMs,
 ) -> std::result::Result<String, ErrorKind> {
     let inbox = &stores.inbox;
-    match &call {
+    match call {
         Call::Apply { user: to, .. } => {
-            let acts = [(user(*to), act(&call, now))];
+            let acts = [(user(*to), act(call, now))];
             shown(inbox.apply(app, &acts, now).await)
         }
         Call::RemoveActor { user: from, actor, limit } => {

@@ -311,7 +311,7 @@ impl<'t, 'a> Inbox<'t, 'a> {
             }
             match found.last() {
                 Some((last, _)) if found.len() == CHUNK && removed < limit => {
-                    from = just_after(last.to_vec())
+                    from = just_after(last.to_vec());
                 }
                 _ => break,
             }
