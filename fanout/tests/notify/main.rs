@@ -35,15 +35,15 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (who.clone(), some.clone(), some, any::<u8>())
             .prop_map(|(who, reply_to, repost_of, mentions)| Step::Publish { who, reply_to, repost_of, mentions }),
-        1 => place.clone().prop_map(|post| Step::Delete { post }),
-        8 => (who.clone(), place.clone(), 0..2_u8, any::<bool>())
+        1 => place.prop_map(|post| Step::Delete { post }),
+        8 => (who.clone(), place, 0..2_u8, any::<bool>())
             .prop_map(|(who, post, kind, active)| Step::React { who, post, kind, active }),
         4 => (who.clone(), who.clone(), any::<bool>())
             .prop_map(|(who, author, active)| Step::Follow { who, author, active }),
         1 => (who.clone(), who.clone(), any::<bool>(), prop::bool::weighted(0.6))
             .prop_map(|(who, target, block, active)| Step::Relate { who, target, block, active }),
-        4 => (who, place.clone(), 0..4_u8).prop_map(|(who, place, how)| Step::Mark { who, place, how }),
-        12 => place.clone().prop_map(|place| Step::Job { place }),
+        4 => (who, place, 0..4_u8).prop_map(|(who, place, how)| Step::Mark { who, place, how }),
+        12 => place.prop_map(|place| Step::Job { place }),
         4 => place.prop_map(|place| Step::Again { place }),
         1 => (0..20_u64).prop_map(|hours| Step::Wait { hours }),
     ]

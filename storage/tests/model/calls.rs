@@ -314,7 +314,7 @@ pub async fn answer(stores: &Stores, at: &At) -> std::result::Result<String, Err
 fn act(call: &Call, now: UnixMs) -> InboxAct {
     let Call::Apply { actor, event, version, group, ends, once, .. } = call else { panic!("no act") };
     let key = EventKey { actor: actor.map(user), name: event.to_string() };
-    if version % 2 == 0 && actor.is_some() {
+    if version.is_multiple_of(2) && actor.is_some() {
         return InboxAct::Undo { event: key, version: *version };
     }
     InboxAct::Add(Notice {
@@ -372,7 +372,7 @@ async fn on_inbox(
 fn dispatch(number: u8) -> Dispatch {
     Dispatch {
         id: id(number),
-        audience: if number % 2 == 0 {
+        audience: if number.is_multiple_of(2) {
             Audience::FollowersOf(user(1))
         } else {
             Audience::Users(vec![user(0), user(2)])
