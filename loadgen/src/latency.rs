@@ -1,4 +1,4 @@
-//! Time from a post's request to its followers' sockets, under steady load.
+//! Time from when a post was due to its followers' sockets, under steady load.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::http::Http;
 use crate::report::Report;
@@ -22,7 +22,7 @@ type Sent = Arc<Mutex<HashMap<String, Instant>>>;
 /// Authors post at a steady rate; every follower is connected; each delivery is timed on this process' clock.
 pub async fn run(place: &Place, rate: u64, seconds: u64, report: &mut Report) -> Result<()> {
     eprintln!("latency: {rate} posts/s, {FOLLOWERS} followers connected, {seconds} s");
-    let target = place.start("").await?;
+    let target = place.start("", "").await?;
     let progress = bar(FOLLOWERS * 2, "following, connecting");
     let mut http = Http::connect(target.address).await?;
     for n in 0..FOLLOWERS {
@@ -47,32 +47,45 @@ pub async fn run(place: &Place, rate: u64, seconds: u64, report: &mut Report) ->
     anyhow::ensure!(times.len() == wanted, "{} deliveries of {wanted}", times.len());
     let ms = |q: f64| times.value_at_quantile(q) as f64 / 1e3;
     report.add(
-        &format!("post → follower's socket, {rate} posts/s, {} deliveries/s", wanted / seconds),
+        &format!(
+            "post → follower's socket, {rate} posts/s, {} deliveries/s, from when the post was due",
+            wanted / seconds
+        ),
         format!("p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", ms(0.5), ms(0.99), times.max() as f64 / 1e3),
-        "includes the fsync of the post".into(),
+        "includes the `fdatasync` of the post".into(),
         "p99 ≤ 50 ms",
+        Some(ms(0.99) <= 50.0),
     );
     Ok(())
 }
 
+/// Each author posts over a connection of its own. A post that is late because the one before it was slow counts from
+/// when it was due.
 async fn post_steadily(target: &Target, rate: u64, seconds: u64, sent: &Sent) -> Result<u64> {
-    let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / rate));
-    let mut tasks = Vec::new();
-    for n in 0..rate * seconds {
-        ticks.tick().await;
-        let (address, sent) = (target.address, sent.clone());
-        tasks.push(tokio::spawn(async move {
-            let token = Target::token(&format!("author{}", n % AUTHORS as u64))?;
-            let key = format!("latency-{n}");
-            let mut http = Http::connect(address).await?;
-            sent.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.insert(key.clone(), Instant::now());
-            http.post("/v1/posts", &token, &json!({"text": key})).await.map(|_| ())
-        }));
-    }
+    let (address, begin) = (target.address, Instant::now() + Duration::from_millis(500));
+    let posts = rate * seconds / AUTHORS as u64;
+    let tasks: Vec<_> = (0..AUTHORS as u64)
+        .map(|author| {
+            let sent = sent.clone();
+            tokio::spawn(async move {
+                let token = Target::token(&format!("author{author}"))?;
+                let mut http = Http::connect(address).await?;
+                for n in 0..posts {
+                    let turn = author + n * AUTHORS as u64;
+                    let due = begin + Duration::from_secs_f64(turn as f64 / rate as f64);
+                    let key = format!("latency-{turn}");
+                    sent.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.insert(key.clone(), due);
+                    tokio::time::sleep_until(due.into()).await;
+                    http.post("/v1/posts", &token, &json!({"text": key})).await?;
+                }
+                anyhow::Ok(())
+            })
+        })
+        .collect();
     for task in tasks {
         task.await?.context("posting")?;
     }
-    Ok(rate * seconds)
+    Ok(posts * AUTHORS as u64)
 }
 
 async fn read(mut socket: Socket, sent: Sent, times: Arc<Mutex<Histogram<u64>>>) -> Result<()> {
@@ -80,11 +93,11 @@ async fn read(mut socket: Socket, sent: Sent, times: Arc<Mutex<Histogram<u64>>>)
         let frame = socket.next().await?;
         let now = Instant::now();
         for line in frame.lines() {
-            let push: Value = serde_json::from_str(line)?;
-            let Some(key) = push["push"]["pub"]["data"]["post"]["text"].as_str() else { continue };
+            let text = line.split_once("\"text\":\"").and_then(|(_, rest)| rest.split_once('"'));
+            let Some((key, _)) = text else { continue };
             let start = sent.lock().ok().and_then(|sent| sent.get(key).copied());
             if let (Some(start), Ok(mut times)) = (start, times.lock()) {
-                times.record(u64::try_from((now - start).as_micros())?)?;
+                times.record(u64::try_from(now.saturating_duration_since(start).as_micros())?)?;
             }
         }
     }

@@ -87,17 +87,15 @@ enum Bench {
     BareWriter {
         /// Sockets to accept.
         sockets: usize,
-        /// Bytes of a frame.
-        bytes: usize,
-        /// Rounds.
-        rounds: usize,
+        /// What it writes.
+        frame: String,
     },
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if let Bench::BareWriter { sockets, bytes, rounds } = args.bench {
-        return bare::write_loop(sockets, bytes, rounds);
+    if let Bench::BareWriter { sockets, frame } = &args.bench {
+        return bare::write_loop(*sockets, frame);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let fama = match args.fama {

@@ -15,10 +15,15 @@ pub struct Report {
 }
 
 impl Report {
-    /// Adds a row: what, the figure, the limit measured in the same run, the target.
-    pub fn add(&mut self, what: &str, figure: String, limit: String, target: &str) {
+    /// Adds a row: what, the figure, the limit measured in the same run, the target, and whether it is hit.
+    pub fn add(&mut self, what: &str, figure: String, limit: String, target: &str, hit: Option<bool>) {
+        let target = match hit {
+            Some(true) => format!("{target}: hit"),
+            Some(false) => format!("{target}: missed"),
+            None => target.to_owned(),
+        };
         eprintln!("  {what}: {figure}; limit: {limit}; target: {target}");
-        self.rows.push(Row { what: what.into(), figure, limit, target: target.into() });
+        self.rows.push(Row { what: what.into(), figure, limit, target });
     }
 
     /// Prints the table as Markdown.

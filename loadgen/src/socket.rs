@@ -55,6 +55,16 @@ impl Socket {
         }
     }
 
+    /// The bare socket, for those who only count bytes. What was read already is lost.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+
+    /// Reads and answers pings until the end.
+    pub async fn hold(mut self) {
+        while self.next().await.is_ok() {}
+    }
+
     /// Publishes all of them in one frame of commands, and waits for the answers.
     pub async fn publish(&mut self, channel: &str, data: impl Iterator<Item = String>) -> Result<()> {
         let mut wanted = 0;

@@ -44,12 +44,13 @@ impl Place {
         }
     }
 
-    /// Starts a server with these lines added to its configuration.
-    pub async fn start(&self, config: &str) -> Result<Target> {
+    /// Starts a server. `server` are lines of that section of its configuration; `config` are lines of `limits`, and
+    /// sections after it.
+    pub async fn start(&self, server: &str, config: &str) -> Result<Target> {
         let folder = self.folder()?;
         let file = folder.path().join("fama.toml");
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[storage]\npath = '{}'\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{server}\n[storage]\npath = '{}'\n\
              [auth]\nhmac_secret = \"{SECRET}\"\n\
              [limits]\nuser_per_minute = 0\naddress_per_minute = 0\n{config}\n",
             folder.path().join("store").display()
