@@ -51,7 +51,7 @@ impl Shard {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if !std::mem::take(&mut busy) && self.inbox.is_empty() {
+            if !std::mem::take(&mut busy) && !self.has_work() && self.inbox.is_empty() {
                 let wait = Duration::from_millis(self.next_due().saturating_sub(self.now_ms).min(NAP_MS));
                 sleep.as_mut().reset(tokio::time::Instant::now() + wait);
                 if sleep.as_mut().poll(cx).is_pending() {
@@ -59,6 +59,15 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Whether a step left something to an earlier part of the next one: a command to a channel that this shard owns, a
+    /// socket that takes bytes again.
+    fn has_work(&self) -> bool {
+        !(self.letters.is_empty()
+            && self.ready.is_empty()
+            && self.dirty.is_empty()
+            && self.evictions.is_empty())
     }
 
     /// Takes what came from outside.
