@@ -2,8 +2,11 @@
 //! with the checks that judge it, and the follow graph with a naive model of feeds.
 
 pub mod checker;
+pub mod clock;
 pub mod graph;
 pub mod history;
+pub mod key_server;
+pub mod keys;
 pub mod model;
 pub mod rest;
 pub mod server;

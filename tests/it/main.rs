@@ -6,6 +6,7 @@ mod feed;
 mod follow;
 mod idempotency;
 mod import;
+mod jwt;
 mod limits;
 mod namespaces;
 mod notifications;

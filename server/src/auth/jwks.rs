@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -13,7 +12,7 @@ use jsonwebtoken::jwk::Jwk;
 use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 
-use super::keys::{Key, KeySet, from_jwk};
+use super::keys::{Key, KeySet, from_jwk, name};
 
 /// How long one fetch may take.
 const FETCH_MS: u64 = 2_000;
@@ -52,11 +51,19 @@ pub struct Keys {
     fixed: Vec<Key>,
     source: Option<Source>,
     clock: Arc<dyn Clock>,
-    /// When a token last caused a fetch, plus one: 0 is never.
-    asked_at: AtomicU64,
     asked: Notify,
-    /// Counts fetches that ended, whatever came of them.
-    fetched: watch::Sender<u64>,
+    fetches: watch::Sender<Fetches>,
+}
+
+/// What tokens that name an unknown key have to know.
+#[derive(Debug, Default)]
+struct Fetches {
+    /// How many ended, whatever came of them.
+    ended: u64,
+    /// When a token last caused one, plus one: 0 is never.
+    asked_at: u64,
+    /// That one has not ended.
+    awaited: bool,
 }
 
 #[derive(Deserialize)]
@@ -64,8 +71,9 @@ struct RawSet {
     keys: Vec<serde_json::Value>,
 }
 
-/// What the fetching task knows of each fetched key.
-type Known = HashMap<String, (Key, Option<u64>)>;
+/// What the fetching task knows of each fetched key: when it left the set, if it did. Keys of different kinds may have
+/// the same id, or none.
+type Known = HashMap<(Option<String>, &'static str), (Key, Option<u64>)>;
 
 impl Keys {
     /// Keys of the configuration, and a set to be fetched by [`Keys::run`].
@@ -76,9 +84,8 @@ impl Keys {
             fixed,
             source,
             clock,
-            asked_at: AtomicU64::new(0),
             asked: Notify::new(),
-            fetched: watch::Sender::new(0),
+            fetches: watch::Sender::default(),
         }
     }
 
@@ -94,18 +101,23 @@ impl Keys {
             return false;
         }
         let now = self.clock.monotonic_ms() + 1;
-        let mut fetched = self.fetched.subscribe();
-        let before = *fetched.borrow_and_update();
-        let last = self.asked_at.load(Ordering::Acquire);
-        if last == 0 || now - last.min(now) >= ASKED_APART_MS {
-            if self.asked_at.compare_exchange(last, now, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-                self.asked.notify_one();
+        let mut fetches = self.fetches.subscribe();
+        let (mut is_first, mut before) = (false, None);
+        // Nobody is woken by this.
+        self.fetches.send_if_modified(|fetches| {
+            is_first = fetches.asked_at == 0 || now.saturating_sub(fetches.asked_at) >= ASKED_APART_MS;
+            if is_first {
+                (fetches.asked_at, fetches.awaited) = (now, true);
             }
-        } else if now - last.min(now) > FETCH_MS {
-            return false;
+            before = fetches.awaited.then_some(fetches.ended);
+            false
+        });
+        if is_first {
+            self.asked.notify_one();
         }
-        let changed = fetched.wait_for(|count| *count > before);
-        tokio::time::timeout(Duration::from_millis(FETCH_MS), changed).await.is_ok_and(|r| r.is_ok())
+        let Some(before) = before else { return false };
+        let ended = fetches.wait_for(|fetches| fetches.ended > before);
+        tokio::time::timeout(Duration::from_millis(FETCH_MS), ended).await.is_ok_and(|r| r.is_ok())
     }
 
     /// Fetches the set for as long as it is polled; returns at once if there is none.
@@ -119,14 +131,21 @@ impl Keys {
             }
         };
         let mut known = Known::new();
-        let mut wait_ms = 0;
+        let mut due = self.clock.monotonic_ms();
         let mut retry_ms = RETRY_MS;
         loop {
-            tokio::select! {
-                () = self.clock.sleep(wait_ms) => {}
-                () = self.asked.notified() => {}
+            let now = self.clock.monotonic_ms();
+            let next = due.min(next_end(&known, source.overlap_ms));
+            let asked = tokio::select! {
+                () = self.clock.sleep(next.saturating_sub(now)) => false,
+                () = self.asked.notified() => true,
+            };
+            // Keys end on time, whether or not the set can be fetched then.
+            self.retire(&mut known, source.overlap_ms);
+            if !asked && self.clock.monotonic_ms() < due {
+                continue;
             }
-            wait_ms = match fetch(&client, &source.url).await {
+            let wait_ms = match fetch(&client, &source.url).await {
                 Ok(keys) => {
                     self.take(&mut known, keys, source.overlap_ms);
                     retry_ms = RETRY_MS;
@@ -138,7 +157,11 @@ impl Keys {
                     retry_ms
                 }
             };
-            self.fetched.send_modify(|count| *count += 1);
+            due = self.clock.monotonic_ms().saturating_add(wait_ms);
+            self.fetches.send_modify(|fetches| {
+                fetches.ended += 1;
+                fetches.awaited = false;
+            });
         }
     }
 
@@ -146,18 +169,44 @@ impl Keys {
     fn take(&self, known: &mut Known, fetched: Vec<Key>, overlap_ms: u64) {
         let now = self.clock.monotonic_ms();
         for (key, retired) in known.values_mut() {
-            if !fetched.iter().any(|new| new.id == key.id) {
+            if !fetched.iter().any(|new| place(new) == place(key)) {
                 retired.get_or_insert(now);
             }
         }
-        known.retain(|_, (_, retired)| retired.is_none_or(|at| now.saturating_sub(at) < overlap_ms));
+        known.retain(|_, (_, retired)| end(*retired, overlap_ms) > now);
         for key in fetched {
-            known.insert(key.id.clone().unwrap_or_default(), (key, None));
+            known.insert(place(&key), (key, None));
         }
+        self.publish(known);
+    }
+
+    /// Forgets keys that left the set so long ago.
+    fn retire(&self, known: &mut Known, overlap_ms: u64) {
+        let (now, before) = (self.clock.monotonic_ms(), known.len());
+        known.retain(|_, (_, retired)| end(*retired, overlap_ms) > now);
+        if known.len() < before {
+            self.publish(known);
+        }
+    }
+
+    fn publish(&self, known: &Known) {
         let all = self.fixed.iter().cloned().chain(known.values().map(|(key, _)| key.clone()));
         let version = self.snapshot.load().version + 1;
         self.snapshot.store(Arc::new(Snapshot { keys: KeySet::new(all.collect()), version, complete: true }));
     }
+}
+
+fn place(key: &Key) -> (Option<String>, &'static str) {
+    (key.id.clone(), name(key.algorithm))
+}
+
+/// Until when a key is believed.
+fn end(retired: Option<u64>, overlap_ms: u64) -> u64 {
+    retired.map_or(u64::MAX, |at| at.saturating_add(overlap_ms))
+}
+
+fn next_end(known: &Known, overlap_ms: u64) -> u64 {
+    known.values().map(|(_, retired)| end(*retired, overlap_ms)).min().unwrap_or(u64::MAX)
 }
 
 fn client() -> reqwest::Result<reqwest::Client> {

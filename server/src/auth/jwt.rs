@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::keys::KeySet;
 use super::{Access, Refusal, Verified};
-use crate::json::compact;
+use crate::json::{MAX_DEPTH, compact, depth};
 
 /// Bytes of a token; longer ones are refused unread.
 pub const MAX_TOKEN: usize = 8_192;
@@ -134,6 +134,10 @@ fn read(claims: Claims, rules: &Rules) -> Result<Verified, Refusal> {
         if !ours {
             return Err(Refusal::Audience);
         }
+    }
+    // It is shown to others, whose readers recurse.
+    if claims.info.as_ref().is_some_and(|info| depth(info.get()) > MAX_DEPTH) {
+        return Err(Refusal::Malformed);
     }
     Ok(Verified {
         app: claims.app.unwrap_or_default(),

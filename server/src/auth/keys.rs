@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 
 use super::Refusal;
 
@@ -86,8 +86,13 @@ pub fn from_pem(text: &[u8]) -> Option<Key> {
         key.ok().map(|key: DecodingKey| Key { id: None, algorithm, key })
     };
     of(Algorithm::EdDSA, DecodingKey::from_ed_pem(text))
-        .or_else(|| of(Algorithm::ES256, DecodingKey::from_ec_pem(text)))
+        .or_else(|| of(Algorithm::ES256, DecodingKey::from_ec_pem(text)).filter(is_p256))
         .or_else(|| of(Algorithm::RS256, DecodingKey::from_rsa_pem(text)))
+}
+
+/// Other curves have longer points.
+fn is_p256(key: &Key) -> bool {
+    matches!(key.key.kind(), DecodingKeyKind::SecretOrDer(point) if point.len() == 65)
 }
 
 /// A key of a JSON Web Key Set; `None` for kinds we don't take: secrets, other curves, encryption keys.
