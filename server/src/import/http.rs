@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fama_protocol::UserId;
+use fama_protocol::{PostId, UserId};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::json;
@@ -96,6 +96,10 @@ impl Target for HttpTarget {
     async fn follow(&self, batch: FollowBatch) -> Result<(), String> {
         let body = json!({ "authors": batch.authors }).to_string();
         self.post("/v1/following", &batch.follower, None, body).await
+    }
+
+    async fn mint(&self, _: &[PostRecord]) -> Result<Vec<PostId>, ImportError> {
+        Ok(Vec::new())
     }
 
     /// Authors at once, each one's posts one after the other.

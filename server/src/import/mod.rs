@@ -1,7 +1,8 @@
 //! `fama import`: follows from CSV and posts from newline-delimited JSON, into the store or through a running server.
 //!
 //! Input is read in windows. After each the place is written to a state file beside the input, so that an import that
-//! was stopped goes on there; a window that was done in part is done again, which changes nothing.
+//! was stopped goes on there; a window that was done in part is done again, which changes nothing: its records have the
+//! same names, and the same ids where they are given here.
 
 mod follows;
 mod http;
@@ -9,12 +10,13 @@ mod posts;
 mod state;
 mod store;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use fama_protocol::{UnixMs, UserId};
+use fama_protocol::{PostId, UnixMs, UserId};
 
 pub use http::HttpTarget;
 pub use store::StoreTarget;
@@ -72,6 +74,8 @@ pub struct PostRecord {
     pub draft: Draft,
     /// The post as JSON, for servers.
     pub json: String,
+    /// Its id, if the target gives them out beforehand.
+    pub id: Option<PostId>,
 }
 
 /// Where records go. Everything may be repeated and then changes nothing.
@@ -81,6 +85,8 @@ pub trait Target: Send + Sync {
     fn name(&self) -> String;
     /// Follows.
     async fn follow(&self, batch: FollowBatch) -> Result<(), String>;
+    /// Ids for posts that have none, in their order; none for a target that gives them out when it publishes.
+    async fn mint(&self, posts: &[PostRecord]) -> Result<Vec<PostId>, ImportError>;
     /// Publishes, each author's posts in the order given.
     async fn publish(&self, posts: Vec<PostRecord>) -> Result<(), ImportError>;
 }
@@ -129,7 +135,7 @@ pub async fn run(
         }
         records += match kind {
             Kind::Follows => follows::import(&lines, target).await?,
-            Kind::Posts => posts::import(&lines, &source.fingerprint, target).await?,
+            Kind::Posts => posts::import(&lines, &mut source, target).await?,
         };
         source.done(&lines)?;
     }
@@ -145,10 +151,10 @@ pub(crate) struct Line {
 }
 
 /// The input and the place in it.
-struct Source<'a> {
+pub(crate) struct Source<'a> {
     reader: Box<dyn BufRead + Send + 'a>,
     state: Option<StateFile>,
-    fingerprint: String,
+    name: String,
     offset: u64,
     line: u64,
     total: u64,
@@ -162,7 +168,7 @@ impl<'a> Source<'a> {
             Input::Bytes(bytes) => {
                 return Ok(Self {
                     total: bytes.len() as u64,
-                    fingerprint: state::fingerprint(bytes),
+                    name: state::fingerprint(bytes),
                     reader: Box::new(bytes),
                     state: None,
                     offset: 0,
@@ -178,12 +184,12 @@ impl<'a> Source<'a> {
         let total = file.metadata().map_err(error)?.len();
         let mut head = Vec::new();
         file.by_ref().take(state::HEAD).read_to_end(&mut head).map_err(error)?;
-        let fingerprint = state::fingerprint(&head);
-        let state = StateFile::beside(&path, &fingerprint, target)?;
+        let state = StateFile::beside(&path, head, target)?;
+        let name = state.name().to_owned();
         let (offset, line) = state.place();
         file.seek(SeekFrom::Start(offset)).map_err(error)?;
         let reader = Box::new(BufReader::new(file));
-        Ok(Self { reader, state: Some(state), fingerprint, offset, line, total, ahead: (offset, line) })
+        Ok(Self { reader, state: Some(state), name, offset, line, total, ahead: (offset, line) })
     }
 
     fn window(&mut self) -> Result<Vec<Line>, ImportError> {
@@ -217,8 +223,29 @@ impl<'a> Source<'a> {
             (self.offset, self.line) = (last.end, last.number);
         }
         match &mut self.state {
-            Some(state) => state.write(self.offset, self.line),
+            Some(state) => state.advance(self.offset, self.line),
             None => Ok(()),
+        }
+    }
+
+    /// Gives posts their ids: those of an import that stopped in this window, or new ones, which are kept first.
+    async fn give_ids(&mut self, posts: &mut [PostRecord], target: &dyn Target) -> Result<(), ImportError> {
+        let kept: HashMap<u64, PostId> = self.state.iter().flat_map(StateFile::ids).copied().collect();
+        if !kept.is_empty() {
+            posts.iter_mut().for_each(|post| post.id = kept.get(&post.line).copied());
+            if posts.iter().all(|post| post.id.is_some()) {
+                return Ok(());
+            }
+        }
+        let without: Vec<PostRecord> = posts.iter().filter(|post| post.id.is_none()).cloned().collect();
+        let mut minted = target.mint(&without).await?.into_iter();
+        for post in posts.iter_mut().filter(|post| post.id.is_none()) {
+            post.id = minted.next();
+        }
+        let ids: Vec<_> = posts.iter().filter_map(|post| Some((post.line, post.id?))).collect();
+        match &mut self.state {
+            Some(state) if !ids.is_empty() => state.keep_ids(ids),
+            _ => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@ use fama_storage::Visibility;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{ImportError, Line, PostRecord, Target};
+use super::{ImportError, Line, PostRecord, Source, Target};
 use crate::api::post_body::NewPost;
 
 /// A post as `POST /v1/posts` takes it, with its author and perhaps its time.
@@ -34,12 +34,17 @@ struct Record {
     attachments: Option<Box<RawValue>>,
 }
 
-/// Imports the lines; how many posts there were. `input` names the input.
-pub async fn import(lines: &[Line], input: &str, target: &dyn Target) -> Result<u64, ImportError> {
+/// Imports the lines of a window; how many posts there were.
+pub async fn import(
+    lines: &[Line],
+    source: &mut Source<'_>,
+    target: &dyn Target,
+) -> Result<u64, ImportError> {
     let mut posts = Vec::with_capacity(lines.len());
     for line in lines.iter().filter(|line| !line.text.is_empty()) {
-        posts.push(parse(line, input)?);
+        posts.push(parse(line, &source.name)?);
     }
+    source.give_ids(&mut posts, target).await?;
     let count = posts.len() as u64;
     target.publish(posts).await?;
     Ok(count)
@@ -67,5 +72,5 @@ fn parse(line: &Line, input: &str) -> Result<PostRecord, ImportError> {
     let post = NewPost { text, data, kind, reply_to, repost_of, mentions, visibility, attachments };
     let draft = post.check().map_err(|error| wrong(error.explain()))?;
     let key = format!("import-{input}-{}", line.number);
-    Ok(PostRecord { line: line.number, key, author, created_at, draft, json })
+    Ok(PostRecord { line: line.number, key, author, created_at, draft, json, id: None })
 }

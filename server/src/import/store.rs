@@ -57,32 +57,6 @@ impl StoreTarget {
         Ok(minter)
     }
 
-    /// Ids in the order of the input, so that each author's are.
-    async fn mint(&self, posts: Vec<PostRecord>) -> Result<Vec<(PostRecord, PostId)>, ImportError> {
-        let Some(first) = posts.first() else { return Ok(Vec::new()) };
-        let minter = self.minter(first).await.map_err(ImportError::File)?;
-        let mut newest: HashMap<UserId, PostId> = HashMap::new();
-        let mut minted = Vec::with_capacity(posts.len());
-        for post in posts {
-            let wrong = |why: String| ImportError::Line { line: post.line, why };
-            let above = if let Some(id) = newest.get(&post.author) {
-                *id
-            } else {
-                let id = self.stores.posts.newest(&self.app, &post.author).await;
-                id.map_err(|error| wrong(error.to_string()))?.unwrap_or_default()
-            };
-            let at = post.created_at.unwrap_or_else(|| self.clock.now());
-            let id = minter.mint_at(at, above).await.map_err(|error| {
-                wrong(format!(
-                    "{error}: posts come in the order of created_at, and after those that their author has"
-                ))
-            })?;
-            newest.insert(post.author.clone(), id);
-            minted.push((post, id));
-        }
-        Ok(minted)
-    }
-
     async fn insert(&self, record: PostRecord, id: PostId) -> Result<(), String> {
         let text = |error: fama_storage::StorageError| error.to_string();
         let key = RequestKey { user: record.author.clone(), route: ROUTE.into(), key: record.key };
@@ -95,7 +69,9 @@ impl StoreTarget {
             Claim::Granted { id: granted, .. } if granted == id => {}
             // Published by the import that stopped.
             Claim::Granted { .. } | Claim::Done(_) => return Ok(()),
-            Claim::Running => return Err("another import is at it, or stopped less than 10 s ago".into()),
+            Claim::Running => {
+                return Err("another import is at it, or stopped less than 10 s ago: try again then".into());
+            }
             Claim::Mismatch => return Err("the line was imported before with another content".into()),
         }
         let mode = self.stores.modes.mode(&self.app, &record.author).await.map_err(text)?;
@@ -137,11 +113,38 @@ impl Target for StoreTarget {
         }
     }
 
+    /// In the order of the input, so that each author's are.
+    async fn mint(&self, posts: &[PostRecord]) -> Result<Vec<PostId>, ImportError> {
+        let Some(first) = posts.first() else { return Ok(Vec::new()) };
+        let minter = self.minter(first).await.map_err(ImportError::File)?;
+        let mut newest: HashMap<&UserId, PostId> = HashMap::new();
+        let mut minted = Vec::with_capacity(posts.len());
+        for post in posts {
+            let wrong = |why: String| ImportError::Line { line: post.line, why };
+            let above = if let Some(id) = newest.get(&post.author) {
+                *id
+            } else {
+                let id = self.stores.posts.newest(&self.app, &post.author).await;
+                id.map_err(|error| wrong(error.to_string()))?.unwrap_or_default()
+            };
+            let at = post.created_at.unwrap_or_else(|| self.clock.now());
+            let id = minter.mint_at(at, above).await.map_err(|error| {
+                wrong(format!(
+                    "{error}: posts come in the order of created_at, and after those that their author has"
+                ))
+            })?;
+            newest.insert(&post.author, id);
+            minted.push(id);
+        }
+        Ok(minted)
+    }
+
     async fn publish(&self, posts: Vec<PostRecord>) -> Result<(), ImportError> {
-        let minted = self.mint(posts).await?;
-        let calls = stream::iter(minted).map(|(record, id)| async move {
+        let calls = stream::iter(posts).map(|record| async move {
             let line = record.line;
-            self.insert(record, id).await.map_err(|why| ImportError::Line { line, why })
+            let id = record.id.ok_or_else(|| "has no id".to_owned());
+            let inserted = async { self.insert(record, id?).await };
+            inserted.await.map_err(|why| ImportError::Line { line, why })
         });
         calls.buffer_unordered(WIDTH).try_collect::<()>().await
     }
