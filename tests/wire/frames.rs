@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fama_tests::server::TestServer;
+use fama_tests::server::{Setup, TestServer};
 use fama_tests::socket::Session;
 use fama_tests::wire::{Wire, frame, frame_head, unmasked};
 
@@ -105,20 +105,26 @@ async fn binary_frames_need_the_subprotocol() {
 
 #[tokio::test]
 async fn floods_are_3013() {
-    let server = TestServer::spawn();
-    for (what, one) in
-        [("pings", frame(PING, b"x")), ("pongs", frame(0x8a, b"")), ("nothing", frame(TEXT, b" "))]
-    {
+    let server = Setup::new().namespace("name = 'x'\nsubscribe = 'user'\npublish = 'user'").start();
+    let publish = br#"{"id":2,"publish":{"channel":"x:y","data":{"n":1}}}"#;
+    for (what, one) in [
+        ("pings", frame(PING, b"x")),
+        ("pongs", frame(0x8a, b"")),
+        ("nothing", frame(TEXT, b" ")),
+        ("commands", frame(TEXT, publish)),
+        ("large commands", frame(TEXT, &[&publish[..], &[b' '; 400]].concat())),
+    ] {
         let mut wire = Wire::websocket(server.address(), PATH).await;
         let token = fama_tests::token::user("alice");
         let connect = format!("{{\"id\":1,\"connect\":{{\"token\":\"{token}\"}}}}");
         wire.write(&frame(TEXT, connect.as_bytes())).await;
         assert_eq!(wire.frame().await.map(|f| f.opcode), Some(1));
-        // Less than what is read on after a violation: then the close frame arrives.
-        for _ in 0..8 {
+        // All of it before a look at the answers, as a client does that has lost its mind.
+        for _ in 0..50 {
             wire.write(&one.repeat(1000)).await;
         }
         assert_eq!(wire.close_code().await, Some(3013), "{what}");
+        assert!(wire.ended(Duration::from_secs(4)).await, "{what}: the connection ends");
     }
 }
 
@@ -193,7 +199,7 @@ async fn patience_ends() {
 /// A client that never reads is closed when its bytes are too many; others do not notice.
 #[tokio::test]
 async fn a_client_that_never_reads_is_let_go() {
-    let server = fama_tests::server::Setup::new()
+    let server = Setup::new()
         .set("limits.queue_bytes", 65_536)
         .namespace("name = 'x'\nsubscribe = 'user'\npublish = 'user'")
         .start();

@@ -130,8 +130,9 @@ pub mod times {
     pub const CLOSE_MS: u64 = 5_000;
     /// How long what a peer still sends after breaking the rules is read and thrown away, so that our close frame arrives.
     pub const LINGER_MS: u64 = 2_000;
-    /// How much of it.
-    pub const LINGER_BYTES: usize = 64 << 10;
+    /// How much of it; what comes beyond is left with the system. More than its buffers hold on both sides, so that a peer that
+    /// writes before it reads gets to reading.
+    pub const LINGER_BYTES: usize = 16 << 20;
     /// Clients are told to refresh their token so much before its end.
     pub const REFRESH_EARLY_MS: u64 = 10_000;
     /// Connections and subscriptions end so long after their token.

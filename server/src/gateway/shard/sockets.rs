@@ -95,7 +95,11 @@ impl Shard {
         }
         for _ in 0..READS {
             let Some(conn) = self.conns.get_mut(index) else { return };
-            let Conn { socket, waker, .. } = conn;
+            let Conn { socket, waker, stage, .. } = conn;
+            // Dropping the socket now would reset the connection, and our close frame with it. It waits for its deadline.
+            if matches!(stage, Stage::Closing(closing) if closing.left == 0) {
+                return self.schedule(index);
+            }
             match socket.poll_read(&mut Context::from_waker(waker), scratch) {
                 Poll::Pending => return self.schedule(index),
                 Poll::Ready(Ok(len)) if len > 0 => {
@@ -116,10 +120,7 @@ impl Shard {
             Stage::Open => self.read_frames(index, read),
             Stage::Closing(closing) => {
                 closing.left = closing.left.saturating_sub(read.len());
-                let (is_over, discard) = (closing.left == 0, closing.discard);
-                if is_over {
-                    self.gone(index, false);
-                } else if !discard {
+                if !closing.discard {
                     self.await_close(index, read);
                 }
             }
