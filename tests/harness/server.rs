@@ -86,6 +86,28 @@ impl Setup {
         self
     }
 
+    /// Takes a key out, by its dotted path.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        let mut table = &mut self.config;
+        let mut parts = key.split('.').peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                table.remove(part);
+                break;
+            }
+            table = table.get_mut(part).and_then(Value::as_table_mut).expect("a table");
+        }
+        self
+    }
+
+    /// Adds an argument of the command line.
+    #[must_use]
+    pub fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
     /// Adds a namespace: `name`, and the keys of a `[[namespaces]]` table as TOML.
     #[must_use]
     pub fn namespace(mut self, toml: &str) -> Self {

@@ -7,6 +7,7 @@ mod follow;
 mod idempotency;
 mod import;
 mod jwt;
+mod life;
 mod limits;
 mod namespaces;
 mod notifications;

@@ -85,9 +85,9 @@ fn no_access(path: &Path, error: std::io::Error) -> StorageError {
         }
         IoKind::StorageFull | IoKind::QuotaExceeded => (ErrorKind::Full, "free some space".to_owned()),
         IoKind::NotADirectory | IoKind::AlreadyExists => {
-            (ErrorKind::Unavailable, "it must be a directory".to_owned())
+            (ErrorKind::Unavailable, "a file is there: move it, or choose another directory".to_owned())
         }
-        _ => (ErrorKind::Unavailable, "check the path and the disk".to_owned()),
+        _ => (ErrorKind::Unavailable, "check the path and the disk, or choose another directory".to_owned()),
     };
     let message = format!("can't write to the data directory {path}: {error}; {advice}");
     StorageError::with_source(kind, message, error)
