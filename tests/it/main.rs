@@ -1,9 +1,11 @@
 //! The program from outside: each test starts the real binary and talks to it as an app would.
 
+mod access;
 mod auth;
 mod errors;
 mod feed;
 mod follow;
+mod hardening;
 mod idempotency;
 mod import;
 mod jwt;

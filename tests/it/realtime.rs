@@ -239,7 +239,18 @@ async fn a_full_server_refuses_before_the_upgrade() {
 async fn foreign_pages_do_not_connect() {
     let server = Setup::new().set("server.allowed_origins", vec!["https://app.example.com"]).start();
     let from = |origin: &str| vec![("origin".to_owned(), origin.to_owned())];
-    for origin in ["https://evil.example", "null", "https://app.example.com.evil", "http://app.example.com"] {
+    for origin in [
+        "https://evil.example",
+        "null",
+        "https://app.example.com.evil",
+        "http://app.example.com",
+        "https://app.example.com.",
+        "https://app.example.com:8443",
+        "https://app.example.com@evil.example",
+        "https://evil.example/https://app.example.com",
+        "app.example.com",
+        "",
+    ] {
         let refused = Session::raw(&server.ws_url(), &from(origin)).await.err().unwrap_or_default();
         assert!(refused.contains("403"), "{origin}: {refused}");
     }

@@ -128,6 +128,22 @@ fn links_between_pages_lead_somewhere() {
     verdict("links to nowhere", &wrong);
 }
 
+/// Tests that a page names, as `module::name`, exist.
+#[test]
+fn named_tests_exist() {
+    let sources: Vec<String> = all(&[".rs"]).into_iter().map(|file| file.text).collect();
+    let page = read("tests/README.md");
+    let names = page.split('`').skip(1).step_by(2).filter_map(|code| code.rsplit_once("::"));
+    let names: Vec<&str> = names.map(|(_, name)| name).collect();
+    let missing = names.iter().filter(|name| {
+        let function = format!("fn {name}(");
+        !sources.iter().any(|text| text.contains(&function))
+    });
+    let wrong: Vec<String> = missing.map(|name| format!("tests/README.md: {name}")).collect();
+    assert!(names.len() > 40, "{} names: the search is broken", names.len());
+    verdict("tests that are named and not there", &wrong);
+}
+
 #[test]
 fn no_path_of_one_machine() {
     // In pieces, so that this file does not have them.

@@ -47,9 +47,10 @@ impl Modify for Schemes {
 }
 
 /// What any call of the API may be answered with.
-const COMMON: [(&str, &str); 8] = [
+const COMMON: [(&str, &str); 9] = [
     ("400", "Malformed or unknown: JSON, field, parameter, type, id, limit, cursor"),
     ("401", "No token or key, or one that is not believed"),
+    ("403", "Not the caller's to do, such as acting for others with `Fama-User` without being a service"),
     ("408", "The body took too long to arrive"),
     ("413", "The body is too large"),
     ("429", "Too many requests; `Retry-After` says when to try again"),
