@@ -66,6 +66,8 @@ fn expectations() -> BTreeMap<&'static str, Option<Expected>> {
         ("GET /v1/users/{id}/followers", all(200, 200, 200, 200, 200)),
         ("GET /v1/users/{id}/following", all(200, 200, 200, 200, 200)),
         ("GET /v1/users/{id}/posts", all(200, 200, 200, 200, 200)),
+        ("GET /v1/presence", all(200, 200, 200, 200, 200)),
+        ("PUT /v1/presence", all(204, 204, 204, 400, 204)),
     ])
 }
 
@@ -111,11 +113,15 @@ impl Cast {
         if operation == "GET /v1/posts" {
             path = format!("{path}?ids={}", self.post);
         }
+        if operation == "GET /v1/presence" {
+            path = format!("{path}?users={}", self.owner);
+        }
         let body = match operation {
             "POST /v1/posts" => Some(json!({"text": "x"})),
             "POST /v1/following" => Some(json!({"authors": [self.owner]})),
             "PATCH /v1/posts/{id}" => Some(json!({"text": "changed"})),
             "PUT /v1/users/{id}" => Some(json!({"name": "changed"})),
+            "PUT /v1/presence" => Some(json!({"status": "online"})),
             _ => None,
         };
         let method: Method = method.parse().expect("a method");

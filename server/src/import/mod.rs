@@ -232,7 +232,9 @@ impl<'a> Source<'a> {
     async fn give_ids(&mut self, posts: &mut [PostRecord], target: &dyn Target) -> Result<(), ImportError> {
         let kept: HashMap<u64, PostId> = self.state.iter().flat_map(StateFile::ids).copied().collect();
         if !kept.is_empty() {
-            posts.iter_mut().for_each(|post| post.id = kept.get(&post.line).copied());
+            for post in posts.iter_mut() {
+                post.id = kept.get(&post.line).copied();
+            }
             if posts.iter().all(|post| post.id.is_some()) {
                 return Ok(());
             }
