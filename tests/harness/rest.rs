@@ -129,6 +129,15 @@ impl Rest {
         Ok(Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text })
     }
 
+    /// Sends without a body and waits for the head of the answer alone: for answers that do not end.
+    pub async fn head(&self, method: Method, path: &str) -> reqwest::Result<Answer> {
+        let request =
+            self.client.request(method, format!("{}{path}", self.base)).headers(self.headers.clone());
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok(Answer { status, headers, body: Value::Null, text: String::new() })
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let bytes = body.map(|value| value.to_string().into_bytes());
         self.send(method.clone(), path, bytes).await.unwrap_or_else(|e| panic!("{method} {path}: {e}"))
