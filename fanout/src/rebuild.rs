@@ -221,3 +221,68 @@ async fn complete(shared: &Shared, app: &AppId, sources: &mut [Source]) -> Resul
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::testing::TestClock;
+
+    fn rebuilds(capacity: usize, per_second: u64) -> (Rebuilds, AppId) {
+        (Rebuilds::new(Arc::new(TestClock::new(1)), capacity, per_second), AppId::default())
+    }
+
+    fn user(number: usize) -> UserId {
+        UserId::new(&format!("u{number}")).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_user_waits_once_and_readers_come_first() {
+        let (rebuilds, app) = rebuilds(3, 0);
+        for _ in 0..100 {
+            assert!(rebuilds.request(&app, &user(1), Urgency::Idle));
+        }
+        assert!(rebuilds.request(&app, &user(2), Urgency::Online));
+        assert!(rebuilds.request(&app, &user(3), Urgency::Idle));
+        assert_eq!(rebuilds.waiting(), 3);
+        assert!(!rebuilds.request(&app, &user(4), Urgency::Online), "full: the next read asks again");
+        assert!(rebuilds.request(&app, &user(3), Urgency::Online), "what waits already is not refused");
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            order.push(rebuilds.next().await.1);
+        }
+        assert_eq!(order, [user(2), user(1), user(3)]);
+        assert!(
+            rebuilds.request(&app, &user(1), Urgency::Idle),
+            "it may be asked for again once it is begun"
+        );
+        let nothing = tokio::time::timeout(Duration::from_secs(60), async {
+            rebuilds.next().await;
+            rebuilds.next().await
+        });
+        assert!(nothing.await.is_err(), "one waits, not two");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_begin_than_the_rate_allows() {
+        let (rebuilds, app) = rebuilds(10_000, 50);
+        for number in 0..1_000 {
+            assert!(rebuilds.request(&app, &user(number), Urgency::Idle));
+        }
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        // Several tasks take them, as in a server: the rate is of all together.
+        let (began, mut last) = (Instant::now(), 0);
+        for number in 1..=500_u64 {
+            tokio::select! {
+                _ = rebuilds.next() => {}
+                _ = rebuilds.next() => {}
+            }
+            last = u64::try_from(began.elapsed().as_millis()).unwrap();
+            assert!(number <= 52 + last / 20, "{number} after {last} ms");
+        }
+        assert!(last < 9_500, "500 of 50 a second, a second's worth at once: {last} ms");
+    }
+}

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "assertions of tests")]
 
 mod damaged;
+mod ends;
 mod model;
 mod steps;
 mod world;
