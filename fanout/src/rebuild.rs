@@ -259,7 +259,7 @@ mod tests {
             rebuilds.request(&app, &user(1), Urgency::Idle),
             "it may be asked for again once it is begun"
         );
-        let nothing = tokio::time::timeout(Duration::from_secs(60), async {
+        let nothing = tokio::time::timeout(Duration::from_mins(1), async {
             rebuilds.next().await;
             rebuilds.next().await
         });

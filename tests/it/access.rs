@@ -28,6 +28,7 @@ struct Expected {
 /// Needs no credentials, and takes any.
 const OPEN: Option<Expected> = None;
 
+#[expect(clippy::unnecessary_wraps, reason = "some operations have none")]
 const fn all(owner: u16, other: u16, blocked: u16, service: u16, admin: u16) -> Option<Expected> {
     Some(Expected { owner, other, blocked, service, acting: owner, admin })
 }
