@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use fama_protocol::{AppId, PostId, UserId};
+use fama_protocol::{AppId, DenseMap, PostId, UserId};
 
 use self::authors::Authors;
 use self::feed::{Entry, Feed};
@@ -32,7 +32,7 @@ pub struct MemoryFeedCache {
     mutant: Option<Mutant>,
 }
 
-type Shard = HashMap<AppId, HashMap<UserId, Feed, Seeded>, Seeded>;
+type Shard = HashMap<AppId, DenseMap<UserId, Feed>, Seeded>;
 
 /// Hashing from a seed: nobody outside can aim at one bucket, and one seed gives one order.
 #[derive(Clone)]
@@ -77,7 +77,7 @@ impl MemoryFeedCache {
         self.generation.fetch_add(1, Ordering::SeqCst);
         for shard in &self.shards {
             let gone = std::mem::replace(&mut *lock(shard), HashMap::with_hasher(Seeded(self.seed)));
-            for feed in gone.into_values().flat_map(HashMap::into_values) {
+            for feed in gone.into_values().flat_map(DenseMap::into_values) {
                 self.forget(feed);
             }
         }
@@ -181,7 +181,7 @@ impl FeedCache for MemoryFeedCache {
     ) -> Result<Rebuild> {
         let generation = self.generation.load(Ordering::SeqCst);
         let mut shard = lock(self.shard(app, user));
-        let feeds = shard.entry(app.clone()).or_insert_with(|| HashMap::with_hasher(Seeded(self.seed)));
+        let feeds = shard.entry(app.clone()).or_default();
         let Some(feed) = feeds.get_mut(user) else {
             if self.feeds.fetch_add(1, Ordering::Relaxed) >= self.max_feeds {
                 self.feeds.fetch_sub(1, Ordering::Relaxed);
@@ -247,9 +247,13 @@ impl FeedCache for MemoryFeedCache {
             let mut gone = Vec::new();
             let mut shard = lock(shard);
             for feeds in shard.values_mut() {
-                let left = limit - dropped - gone.len();
-                let idle = feeds.extract_if(|_, feed| feed.used_ms < before_ms).take(left);
-                gone.extend(idle.map(|(_, feed)| feed));
+                feeds.retain(|_, feed| {
+                    let goes = dropped + gone.len() < limit && feed.used_ms < before_ms;
+                    if goes {
+                        gone.push(std::mem::replace(feed, Feed::begin(0, 0, 0)));
+                    }
+                    !goes
+                });
             }
             shard.retain(|_, feeds| !feeds.is_empty());
             drop(shard);

@@ -1,7 +1,7 @@
 //! Making feeds anew from the store. A rebuild says first that it is under way, then reads, only adds, and stores the
 //! floor last, so that posts which are fanned out meanwhile are never lost.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use fama_protocol::{AppId, PostId, UserId};
@@ -43,7 +43,7 @@ pub struct Rebuilds {
 struct State {
     online: VecDeque<(AppId, UserId)>,
     idle: VecDeque<(AppId, UserId)>,
-    known: BTreeSet<(AppId, UserId)>,
+    known: HashSet<(AppId, UserId)>,
     /// When the next may begin, in microseconds of the monotonic clock.
     next_us: u64,
 }
@@ -104,6 +104,14 @@ impl Rebuilds {
             return Err(None);
         };
         state.known.remove(&key);
+        if state.known.len() < state.known.capacity() / 8 {
+            // After many came at once.
+            let State { online, idle, known, .. } = &mut *state;
+            let room = known.len() * 2;
+            known.shrink_to(room);
+            online.shrink_to(room);
+            idle.shrink_to(room);
+        }
         // A second's worth of rebuilds may begin at once after a quiet time.
         let burst_us = now_us.saturating_sub(1_000_000);
         let step_us = 1_000_000_u64.checked_div(self.per_second).unwrap_or(0);

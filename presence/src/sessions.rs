@@ -3,9 +3,9 @@
 //! A user without connections stays online for a grace: short after a goodbye, longer when the socket just ended, because
 //! then the device usually comes back.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use fama_protocol::{AppId, UserId};
+use fama_protocol::{AppId, DenseMap, UserId};
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +37,21 @@ pub struct Transition {
 }
 
 #[derive(Debug)]
+#[expect(clippy::box_collection, reason = "a list inline would make every user larger")]
 enum State<K> {
     /// Almost everybody has one connection.
     One(K),
-    /// Oldest first.
-    Many(Vec<K>),
-    /// None since that time, and offline from this time on.
-    Grace { since: u64, until: u64 },
+    /// Oldest first. Boxed as what follows, because it is rare.
+    Many(Box<Vec<K>>),
+    /// None.
+    Grace(Box<Grace>),
+}
+
+/// None since that time, and offline from this time on.
+#[derive(Debug, Clone, Copy)]
+struct Grace {
+    since: u64,
+    until: u64,
 }
 
 /// Connections by user. `K` names a connection on this node.
@@ -52,7 +60,7 @@ pub struct Sessions<K> {
     per_user: usize,
     goodbye_ms: u64,
     grace_ms: u64,
-    users: HashMap<(AppId, UserId), State<K>>,
+    users: DenseMap<(AppId, UserId), State<K>>,
     /// Users in grace, by its end.
     ending: BTreeMap<u64, BTreeSet<(AppId, UserId)>>,
     connections: usize,
@@ -65,7 +73,7 @@ impl<K: Copy + PartialEq> Sessions<K> {
             per_user: per_user.max(1),
             goodbye_ms,
             grace_ms,
-            users: HashMap::new(),
+            users: DenseMap::new(),
             ending: BTreeMap::new(),
             connections: 0,
         }
@@ -80,11 +88,11 @@ impl<K: Copy + PartialEq> Sessions<K> {
             return Connected { evict: None, came_online: true };
         };
         let mut keys = match std::mem::replace(state, State::One(key)) {
-            State::Grace { until, .. } => {
-                self.end_grace(until, &id);
+            State::Grace(grace) => {
+                self.end_grace(grace.until, &id);
                 return Connected { evict: None, came_online: false };
             }
-            State::One(other) => vec![other],
+            State::One(other) => Box::new(vec![other]),
             State::Many(keys) => keys,
         };
         keys.push(key);
@@ -103,7 +111,7 @@ impl<K: Copy + PartialEq> Sessions<K> {
         match state {
             State::One(only) if *only == key => {
                 let until = now_ms + if end == End::Goodbye { self.goodbye_ms } else { self.grace_ms };
-                *state = State::Grace { since: now_ms, until };
+                *state = State::Grace(Box::new(Grace { since: now_ms, until }));
                 self.ending.entry(until).or_default().insert(id);
                 self.connections -= 1;
             }
@@ -115,7 +123,7 @@ impl<K: Copy + PartialEq> Sessions<K> {
                     *state = State::One(only);
                 }
             }
-            State::One(_) | State::Grace { .. } => {}
+            State::One(_) | State::Grace(_) => {}
         }
     }
 
@@ -127,7 +135,7 @@ impl<K: Copy + PartialEq> Sessions<K> {
             .flatten()
             .map(|id| {
                 let since_ms = match self.users.remove(&id) {
-                    Some(State::Grace { since, .. }) => since,
+                    Some(State::Grace(grace)) => grace.since,
                     _ => now_ms,
                 };
                 Transition { app: id.0, user: id.1, since_ms }
@@ -139,8 +147,8 @@ impl<K: Copy + PartialEq> Sessions<K> {
     pub fn of(&self, app: &AppId, user: &UserId) -> Vec<K> {
         match self.users.get(&(app.clone(), user.clone())) {
             Some(State::One(key)) => vec![*key],
-            Some(State::Many(keys)) => keys.clone(),
-            Some(State::Grace { .. }) | None => Vec::new(),
+            Some(State::Many(keys)) => keys.to_vec(),
+            Some(State::Grace(_)) | None => Vec::new(),
         }
     }
 
@@ -152,7 +160,7 @@ impl<K: Copy + PartialEq> Sessions<K> {
     /// How many devices the user has here; in the grace it is still the last one.
     pub fn devices(&self, app: &AppId, user: &UserId) -> u32 {
         match self.users.get(&(app.clone(), user.clone())) {
-            Some(State::One(_) | State::Grace { .. }) => 1,
+            Some(State::One(_) | State::Grace(_)) => 1,
             Some(State::Many(keys)) => u32::try_from(keys.len()).unwrap_or(u32::MAX),
             None => 0,
         }
@@ -160,7 +168,7 @@ impl<K: Copy + PartialEq> Sessions<K> {
 
     /// Who is online, those in grace included.
     pub fn online(&self) -> impl Iterator<Item = &(AppId, UserId)> {
-        self.users.keys()
+        self.users.iter().map(|(key, _)| key)
     }
 
     /// When [`Sessions::expire`] has something to do.
@@ -190,6 +198,8 @@ impl<K: Copy + PartialEq> Sessions<K> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -113,7 +113,7 @@ struct SignIn {
 }
 
 impl SignIn {
-    async fn verify(&self, token: &str) -> Result<Arc<Verified>, TokenRefusal> {
+    async fn verify(&self, token: &str) -> Result<Verified, TokenRefusal> {
         self.authority.token(token).await.map_err(|refusal| match refusal {
             Refusal::Missing => TokenRefusal::Missing,
             Refusal::Expired => TokenRefusal::Expired,

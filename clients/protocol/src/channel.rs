@@ -1,7 +1,8 @@
 //! Channels: named streams that connections subscribe to.
 
 use std::fmt;
-use std::sync::Arc;
+
+use arcstr::ArcStr;
 
 use crate::{AppId, UserId};
 
@@ -39,7 +40,7 @@ pub enum ChannelKind<'a> {
 
 /// The name of a channel, checked.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Channel(Arc<str>);
+pub struct Channel(ArcStr);
 
 impl Channel {
     /// Most bytes of a name.
@@ -66,7 +67,7 @@ impl Channel {
 
     /// `user:#<id>`
     pub fn user(user: &UserId) -> Self {
-        Self(format!("user:#{user}").into())
+        Self(user.with_prefix().clone())
     }
 
     /// `author:<id>`

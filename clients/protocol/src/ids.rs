@@ -2,9 +2,10 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
-use std::sync::Arc;
 
+use arcstr::ArcStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::UnixMs;
@@ -37,14 +38,17 @@ pub enum IdError {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $allowed:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $prefix:literal, $allowed:literal, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name(ArcStr);
 
         impl $name {
             /// Most characters an id has.
             pub const MAX: usize = $max;
+
+            /// What is kept in front of the id.
+            const PREFIX: &str = $prefix;
 
             /// Checks a text.
             pub fn new(text: &str) -> Result<Self, IdError> {
@@ -55,24 +59,40 @@ macro_rules! text_id {
                 if !text.bytes().all(allowed) {
                     return Err(IdError::Characters { kind: $kind, allowed: $allowed });
                 }
-                Ok(Self(text.into()))
+                Ok(Self::checked(text))
+            }
+
+            fn checked(text: &str) -> Self {
+                let made = ArcStr::init_with(Self::PREFIX.len() + text.len(), |bytes| {
+                    let (prefix, id) = bytes.split_at_mut(Self::PREFIX.len());
+                    prefix.copy_from_slice(Self::PREFIX.as_bytes());
+                    id.copy_from_slice(text.as_bytes());
+                });
+                // Both parts are ASCII.
+                Self(made.unwrap_or_default())
             }
 
             /// The id as text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.get(Self::PREFIX.len()..).unwrap_or_default()
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, hasher: &mut H) {
+                self.as_str().hash(hasher);
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&*self.0, f)
+                fmt::Debug::fmt(self.as_str(), f)
             }
         }
 
@@ -85,13 +105,13 @@ macro_rules! text_id {
 
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
+                serializer.serialize_str(self.as_str())
             }
         }
 
@@ -106,18 +126,27 @@ macro_rules! text_id {
 
 text_id!(
     /// A tenant. Every key, row and channel begins with it; `default` when there is one.
-    AppId, "an app id", 32, "a-z 0-9 _ -",
+    AppId, "an app id", 32, "", "a-z 0-9 _ -",
     |b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-')
 );
 text_id!(
     /// A user, or anything else that posts, under the app's own id.
-    UserId, "a user id", 64, "A-Z a-z 0-9 _ - . : @",
+    ///
+    /// In memory it is the name of the user's channel, so that both are there once.
+    UserId, "a user id", 64, "user:#", "A-Z a-z 0-9 _ - . : @",
     |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b'@')
 );
 
+impl UserId {
+    /// `user:#` and the id.
+    pub(crate) fn with_prefix(&self) -> &ArcStr {
+        &self.0
+    }
+}
+
 impl Default for AppId {
     fn default() -> Self {
-        Self("default".into())
+        Self::checked("default")
     }
 }
 
@@ -252,5 +281,30 @@ impl<'de> Deserialize<'de> for PostId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::Channel;
+
+    #[test]
+    fn a_user_is_its_own_id_and_nothing_of_what_is_kept_in_front_shows() {
+        let user = UserId::new("alice").unwrap();
+        assert_eq!(
+            (user.as_str(), &*user.to_string(), &*format!("{user:?}")),
+            ("alice", "alice", "\"alice\"")
+        );
+        assert_eq!(serde_json::to_string(&user).unwrap(), "\"alice\"");
+        assert_eq!(HashMap::from([(user.clone(), 1)]).get("alice"), Some(&1), "found by its text");
+        assert!(UserId::new("alicd").unwrap() < user && user < UserId::new("alice1").unwrap());
+        let channel = Channel::user(&user);
+        assert_eq!(channel, Channel::new("user:#alice").unwrap());
+        assert!(std::ptr::eq(channel.as_str(), user.with_prefix().as_str()), "the text is there once");
+        let longest = "x".repeat(UserId::MAX);
+        assert_eq!(UserId::new(&longest).unwrap().as_str(), longest);
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod centrifuge;
 mod channel;
+mod dense;
 pub mod event;
 mod ids;
 mod position;
@@ -10,6 +11,7 @@ mod snowflake;
 mod time;
 
 pub use channel::{Channel, ChannelError, ChannelKind, ScopedChannel};
+pub use dense::DenseMap;
 pub use ids::{AppId, IdError, NodeNumber, NotificationId, PostId, UserId};
 pub use position::{Epoch, Position};
 pub use snowflake::{MintError, Snowflake};

@@ -33,6 +33,12 @@ pub(super) struct Feed {
     pub(super) generation: u64,
     pub(super) used_ms: u64,
     began_ms: u64,
+    /// Many feeds are empty.
+    kept: Option<Box<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
     /// Oldest first: what is new is appended.
     entries: Vec<Entry>,
     /// Newest version backfilled for an author, in the order of authors.
@@ -50,9 +56,7 @@ impl Feed {
             generation,
             used_ms: now_ms,
             began_ms: now_ms,
-            entries: Vec::new(),
-            stamps: Vec::new(),
-            merged_stamp: 0,
+            kept: None,
         }
     }
 
@@ -68,78 +72,93 @@ impl Feed {
         Rebuild::Begun
     }
 
+    fn entries(&self) -> &[Entry] {
+        self.kept.as_ref().map_or(&[], |kept| &kept.entries)
+    }
+
+    fn entries_mut(&mut self) -> Option<&mut Vec<Entry>> {
+        self.kept.as_mut().map(|kept| &mut kept.entries)
+    }
+
     pub(super) fn meta(&self) -> FeedMeta {
         FeedMeta { ready: self.ready, floor: self.floor, token: self.token, generation: self.generation }
     }
 
     /// `false`: it was there.
     pub(super) fn add(&mut self, entry: Entry) -> bool {
-        let at = match self.entries.last() {
-            Some(last) if last.id() < entry.id() => self.entries.len(),
-            _ => self.entries.partition_point(|other| other.id() < entry.id()),
+        let entries = &mut self.kept.get_or_insert_default().entries;
+        let at = match entries.last() {
+            Some(last) if last.id() < entry.id() => entries.len(),
+            _ => entries.partition_point(|other| other.id() < entry.id()),
         };
-        if self.entries.get(at).is_some_and(|other| other.id() == entry.id()) {
+        if entries.get(at).is_some_and(|other| other.id() == entry.id()) {
             return false;
         }
-        if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact(8 + self.entries.len() / 4);
+        if entries.len() == entries.capacity() {
+            entries.reserve_exact(8 + entries.len() / 4);
         }
-        self.entries.insert(at, entry);
+        entries.insert(at, entry);
         true
     }
 
     /// Drops the oldest beyond the cap, not one by one.
     pub(super) fn trim(&mut self, hot_cap: usize, gone: &mut Vec<u32>) {
-        if self.entries.len() > hot_cap + hot_cap / 8 {
-            let excess = self.entries.len() - hot_cap;
-            gone.extend(self.entries.drain(..excess).map(|entry| entry.author()));
+        let Some(entries) = self.entries_mut() else { return };
+        if entries.len() > hot_cap + hot_cap / 8 {
+            let excess = entries.len() - hot_cap;
+            gone.extend(entries.drain(..excess).map(|entry| entry.author()));
         }
     }
 
     pub(super) fn cap_floor(&self, hot_cap: usize) -> PostId {
-        let at = self.entries.len().checked_sub(hot_cap);
-        at.and_then(|at| self.entries.get(at)).map_or(PostId::ZERO, Entry::id)
+        let at = self.entries().len().checked_sub(hot_cap);
+        at.and_then(|at| self.entries().get(at)).map_or(PostId::ZERO, Entry::id)
     }
 
     /// The newest `limit` below an id, oldest first, and whether older ones are kept.
     pub(super) fn page(&self, below: PostId, limit: usize, hot_cap: usize) -> (&[Entry], bool) {
-        let kept = &self.entries[self.entries.len().saturating_sub(hot_cap)..];
+        let kept = &self.entries()[self.entries().len().saturating_sub(hot_cap)..];
         let end = kept.partition_point(|entry| entry.id() < below);
         let start = end.saturating_sub(limit);
         (&kept[start..end], start > 0)
     }
 
     pub(super) fn stamp(&mut self, author: &UserId, version: u64) {
-        match self.stamps.binary_search_by(|(other, _)| other.cmp(author)) {
-            Ok(at) => self.stamps[at].1 = self.stamps[at].1.max(version),
-            Err(at) => self.stamps.insert(at, (author.clone(), version)),
+        let Kept { stamps, merged_stamp, .. } = &mut **self.kept.get_or_insert_default();
+        match stamps.binary_search_by(|(other, _)| other.cmp(author)) {
+            Ok(at) => stamps[at].1 = stamps[at].1.max(version),
+            Err(at) => stamps.insert(at, (author.clone(), version)),
         }
-        if self.stamps.len() > STAMPS {
-            let mut versions: Vec<u64> = self.stamps.iter().map(|(_, version)| *version).collect();
+        if stamps.len() > STAMPS {
+            let mut versions: Vec<u64> = stamps.iter().map(|(_, version)| *version).collect();
             versions.sort_unstable();
             let merged = versions[STAMPS / 2];
-            self.stamps.retain(|(_, version)| *version > merged);
-            self.merged_stamp = self.merged_stamp.max(merged);
+            stamps.retain(|(_, version)| *version > merged);
+            *merged_stamp = (*merged_stamp).max(merged);
         }
     }
 
     pub(super) fn stamped(&self, author: &UserId) -> u64 {
-        let at = self.stamps.binary_search_by(|(other, _)| other.cmp(author));
-        at.map_or(self.merged_stamp, |at| self.stamps[at].1.max(self.merged_stamp))
+        let Some(kept) = &self.kept else { return 0 };
+        let at = kept.stamps.binary_search_by(|(other, _)| other.cmp(author));
+        at.map_or(kept.merged_stamp, |at| kept.stamps[at].1.max(kept.merged_stamp))
     }
 
     pub(super) fn remove(&mut self, author: u32, gone: &mut Vec<u32>) {
-        let before = self.entries.len();
-        self.entries.retain(|entry| entry.author() != author);
-        gone.extend(std::iter::repeat_n(author, before - self.entries.len()));
+        let Some(entries) = self.entries_mut() else { return };
+        let before = entries.len();
+        entries.retain(|entry| entry.author() != author);
+        gone.extend(std::iter::repeat_n(author, before - entries.len()));
     }
 
     #[cfg(feature = "mutants")]
     pub(super) fn clear(&mut self, gone: &mut Vec<u32>) {
-        gone.extend(self.entries.drain(..).map(|entry| entry.author()));
+        gone.extend(
+            self.entries_mut().into_iter().flat_map(|entries| entries.drain(..)).map(|entry| entry.author()),
+        );
     }
 
     pub(super) fn into_entries(self) -> Vec<Entry> {
-        self.entries
+        self.kept.map_or_else(Vec::new, |kept| kept.entries)
     }
 }

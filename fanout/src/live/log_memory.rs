@@ -7,8 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fama_protocol::{Epoch, Position, ScopedChannel};
-use indexmap::IndexMap;
+use fama_protocol::{DenseMap, Epoch, Position, ScopedChannel};
 
 use super::log::{Appended, LiveLog, LogEntry, LogLimits, LogRead};
 use crate::settings::Mutant;
@@ -129,7 +128,7 @@ impl Log {
     }
 }
 
-type Shard = IndexMap<ScopedChannel, Log>;
+type Shard = DenseMap<ScopedChannel, Log>;
 
 /// Live logs of the embedded node.
 #[derive(Debug)]
@@ -185,11 +184,7 @@ impl MemoryLiveLog {
 
     fn retain(&self, keep: impl Fn(&Log) -> bool) {
         for shard in &self.shards {
-            let mut shard = lock(shard);
-            shard.retain(|_, log| keep(log) || self.gone(log));
-            if shard.len() < shard.capacity() / 4 {
-                shard.shrink_to_fit();
-            }
+            lock(shard).retain(|_, log| keep(log) || self.gone(log));
         }
     }
 
@@ -210,7 +205,7 @@ impl MemoryLiveLog {
         let mut shard = self.shard(channel);
         let log = shard.get_mut(channel)?;
         if log.is_over(now_ms) {
-            if let Some(log) = shard.swap_remove(channel) {
+            if let Some(log) = shard.remove(channel) {
                 self.gone(&log);
             }
             return None;
@@ -266,7 +261,7 @@ impl LiveLog for MemoryLiveLog {
         let top = Position { epoch: Epoch::from_random(random), offset: 0 };
         let fresh = Log { top, used_ms: now_ms, ttl_ms, size, kept: None };
         let mut shard = self.shard(channel);
-        let log = shard.entry(channel.clone()).or_insert_with(|| {
+        let log = shard.get_or_insert_with(channel.clone(), || {
             self.logs.fetch_add(1, Ordering::Relaxed);
             fresh
         });

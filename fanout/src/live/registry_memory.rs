@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, RwLock};
 
 use async_trait::async_trait;
-use fama_protocol::ScopedChannel;
-use indexmap::IndexMap;
-use smallvec::SmallVec;
+use fama_protocol::{DenseMap, ScopedChannel};
 
 use super::registry::{NodeId, Registry};
 use crate::sync::{lock, read, write};
@@ -17,7 +15,42 @@ const SHARDS: usize = 64;
 
 /// A node by its place in the list of nodes.
 type NodeIndex = u32;
-type Shard = IndexMap<ScopedChannel, SmallVec<[NodeIndex; 2]>>;
+type Shard = DenseMap<ScopedChannel, Holders>;
+
+/// The nodes of a channel. Almost always it is one.
+#[derive(Debug)]
+#[expect(clippy::box_collection, reason = "a list inline would make every channel larger")]
+enum Holders {
+    One([NodeIndex; 1]),
+    Many(Box<Vec<NodeIndex>>),
+}
+
+impl Holders {
+    fn all(&self) -> &[NodeIndex] {
+        match self {
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
+
+    fn add(&mut self, node: NodeIndex) {
+        match self {
+            Self::One([other]) => *self = Self::Many(Box::new(vec![*other, node])),
+            Self::Many(many) => many.push(node),
+        }
+    }
+
+    /// Takes out nodes; `true`: none is left.
+    fn remove(&mut self, gone: impl Fn(NodeIndex) -> bool) -> bool {
+        let left: Vec<NodeIndex> = self.all().iter().copied().filter(|node| !gone(*node)).collect();
+        *self = match left[..] {
+            [] => return true,
+            [one] => Self::One([one]),
+            _ => Self::Many(Box::new(left)),
+        };
+        false
+    }
+}
 
 /// A node and until when it holds its lease (monotonic ms).
 #[derive(Debug, Clone)]
@@ -73,10 +106,7 @@ impl MemoryRegistry {
         }
         for shard in &self.shards {
             let mut shard = lock(shard);
-            shard.retain(|_, held| {
-                held.retain(|index| !dead.contains(index));
-                !held.is_empty() || self.gone()
-            });
+            shard.retain(|_, held| !held.remove(|index| dead.contains(&index)) || self.gone());
         }
         let mut nodes = write(&self.nodes);
         for index in dead {
@@ -134,14 +164,14 @@ impl Registry for MemoryRegistry {
         self.with_node(node, |index| {
             let mut shard = self.shard(channel);
             if let Some(held) = shard.get_mut(channel) {
-                if !held.contains(&index) {
-                    held.push(index);
+                if !held.all().contains(&index) {
+                    held.add(index);
                 }
             } else if self.len() >= self.max_channels {
                 return Err(FanoutError::Full("the memory for registered channels"));
             } else {
                 self.channels.fetch_add(1, Ordering::Relaxed);
-                shard.insert(channel.clone(), SmallVec::from_slice(&[index]));
+                shard.insert(channel.clone(), Holders::One([index]));
             }
             Ok(())
         })
@@ -150,12 +180,9 @@ impl Registry for MemoryRegistry {
     async fn unregister(&self, node: &NodeId, channel: &ScopedChannel) -> Result<()> {
         self.with_node(node, |index| {
             let mut shard = self.shard(channel);
-            if let Some(held) = shard.get_mut(channel) {
-                held.retain(|other| *other != index);
-                if held.is_empty() {
-                    shard.swap_remove(channel);
-                    self.gone();
-                }
+            if shard.get_mut(channel).is_some_and(|held| held.remove(|other| other == index)) {
+                shard.remove(channel);
+                self.gone();
             }
         });
         Ok(())
@@ -170,7 +197,7 @@ impl Registry for MemoryRegistry {
         let of = |channel| {
             self.shard(channel)
                 .get(channel)
-                .map_or_else(Vec::new, |held| held.iter().filter_map(name).collect())
+                .map_or_else(Vec::new, |held| held.all().iter().filter_map(name).collect())
         };
         Ok(channels.iter().map(of).collect())
     }

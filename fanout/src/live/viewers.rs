@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use fama_protocol::{AppId, UserId};
+use fama_protocol::{AppId, DenseMap, UserId};
 use fama_storage::GraphStore;
 use futures_util::lock::Mutex as AsyncMutex;
 
@@ -59,9 +59,9 @@ type Key = (AppId, UserId);
 
 #[derive(Debug)]
 struct Slot {
-    connections: usize,
     /// `None` until it was read first.
     viewer: Option<Arc<Viewer>>,
+    connections: u32,
     /// Something changed since it was read.
     stale: bool,
     /// One reads, the others wait.
@@ -72,7 +72,7 @@ struct Slot {
 pub struct Viewers {
     graph: Arc<dyn GraphStore>,
     list: Arc<dyn CelebrityList>,
-    users: Mutex<HashMap<Key, Slot>>,
+    users: Mutex<DenseMap<Key, Slot>>,
     /// One for each app that had connections.
     lists: Mutex<HashMap<AppId, List>>,
     /// Most users hide nobody and follow no celebrity: they share this.
@@ -123,7 +123,7 @@ impl Viewers {
         {
             let mut users = lock(&self.users);
             let fresh = || Slot { connections: 0, viewer: None, stale: true, gate: None };
-            users.entry(key.clone()).or_insert_with(fresh).connections += 1;
+            users.get_or_insert_with(key.clone(), fresh).connections += 1;
         }
         let presence = Presence { viewers: Arc::clone(self), key, kept: false };
         self.know_list(app).await?;
@@ -183,7 +183,7 @@ impl Viewers {
 
     /// Messages may be lost: everything is read again by [`Viewers::reload`].
     pub fn doubt(&self) {
-        lock(&self.users).values_mut().for_each(|slot| slot.stale = true);
+        lock(&self.users).iter_mut().for_each(|(_, slot)| slot.stale = true);
     }
 
     /// Reads what is stale, of at most `limit` users; what that means for their connections. To be called soon after
@@ -253,9 +253,13 @@ impl Viewers {
         added: &[UserId],
         removed: &[UserId],
     ) -> Result<Vec<ViewerChange>> {
+        // Most new lists say the same as the last one.
+        if added.is_empty() && removed.is_empty() {
+            return Ok(Vec::new());
+        }
         let online: Vec<UserId> = {
             let users = lock(&self.users);
-            users.keys().filter(|key| key.0 == *app).map(|key| key.1.clone()).collect()
+            users.iter().filter(|(key, _)| key.0 == *app).map(|(key, _)| key.1.clone()).collect()
         };
         let mut joined = HashMap::<UserId, Vec<UserId>>::new();
         for author in added {
@@ -279,6 +283,9 @@ impl Viewers {
             celebrities.sort_unstable();
             celebrities.dedup();
             celebrities.retain(|author| !removed.contains(author));
+            if celebrities == *viewer.celebrities {
+                continue;
+            }
             let hidden = viewer.hidden.clone();
             let next = Viewer { hidden, celebrities: celebrities.into() };
             changes.extend(difference(&(app.clone(), user), viewer, &next));
@@ -435,5 +442,10 @@ mod tests {
         assert_eq!((changes.len(), &changes[0].joined), (1, &vec![user("rising")]));
         drop(entered);
         assert!(viewers.get(&app, &me).is_none(), "nobody is connected");
+
+        let (_held, _) = viewers.enter(&app, &user("plain")).await.unwrap();
+        let changes = viewers.celebrities_changed(&app, &[user("stranger")], &[user("star")]).await.unwrap();
+        let viewer = viewers.get(&app, &user("plain")).unwrap();
+        assert!(changes.is_empty() && Arc::ptr_eq(&viewer, &viewers.plain), "most users share one");
     }
 }

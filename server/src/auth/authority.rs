@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use fama_fanout::Clock;
-use moka::future::Cache;
 
 use super::api_keys::{ApiKeys, Service};
 use super::jwks::{Keys, Source};
 use super::jwt::{self, MAX_TOKEN, Rules};
+use super::seen::Seen;
 use super::{Refusal, Verified, keys};
 use crate::config;
 
-/// Tokens remembered; those used least go first.
-const REMEMBERED: u64 = 100_000;
-
-/// A token's hash and the version of the keys it was checked with.
-type CacheKey = ([u8; 32], u64);
+/// Tokens remembered.
+const REMEMBERED: usize = 1_000_000;
 
 /// Verifies tokens and API keys.
 pub struct Authority {
@@ -25,7 +21,7 @@ pub struct Authority {
     api_keys: ApiKeys,
     insecure: bool,
     configured: bool,
-    verified: Cache<CacheKey, Result<Arc<Verified>, Refusal>>,
+    seen: Seen,
     clock: Arc<dyn Clock>,
 }
 
@@ -51,7 +47,7 @@ impl Authority {
             rules: Rules { issuer: config.issuer.clone(), audience: config.audience.clone() },
             api_keys,
             insecure: config.insecure,
-            verified: Cache::new(REMEMBERED),
+            seen: Seen::new(REMEMBERED),
             clock,
         })
     }
@@ -77,7 +73,7 @@ impl Authority {
     }
 
     /// Verifies a token: its signature once, its times on each call.
-    pub async fn token(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
+    pub async fn token(&self, token: &str) -> Result<Verified, Refusal> {
         if token.is_empty() {
             return Err(Refusal::Missing);
         }
@@ -85,9 +81,9 @@ impl Authority {
         if token.len() > MAX_TOKEN || token.bytes().filter(|b| *b == b'.').count() != 2 {
             return Err(Refusal::Malformed);
         }
-        let mut result = self.once(token).await;
+        let mut result = self.check(token);
         if result == Err(Refusal::UnknownKey) && self.keys.look_again().await {
-            result = self.once(token).await;
+            result = self.check(token);
         }
         if result == Err(Refusal::UnknownKey) && !self.keys.current().complete {
             return Err(Refusal::KeysUnavailable);
@@ -97,12 +93,14 @@ impl Authority {
         Ok(verified)
     }
 
-    /// The outcome for the present keys: computed once for many that ask at the same time, and kept.
-    async fn once(&self, token: &str) -> Result<Arc<Verified>, Refusal> {
+    /// Checks everything but time. Signatures that were found right with the present keys are not computed again.
+    fn check(&self, token: &str) -> Result<Verified, Refusal> {
         let snapshot = self.keys.current();
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
-        let check = async { jwt::verify(token, &snapshot.keys, &self.rules).map(Arc::new) };
-        self.verified.get_with((hash, snapshot.version), check).await
+        if self.seen.has(token, snapshot.version) {
+            return jwt::read(token, &self.rules);
+        }
+        let verified = jwt::verify(token, &snapshot.keys, &self.rules)?;
+        self.seen.add(token, snapshot.version, verified.expires_at, self.clock.now());
+        Ok(verified)
     }
 }

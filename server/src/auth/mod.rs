@@ -9,6 +9,7 @@ pub mod jwks;
 pub mod jwt;
 pub mod keys;
 pub mod mint;
+mod seen;
 
 use bytes::Bytes;
 use fama_protocol::{AppId, UnixMs, UserId};

@@ -223,8 +223,8 @@ pub struct ConnWaker {
 
 impl ConnWaker {
     /// For the connection of that number.
-    pub fn waker(inbox: &Arc<Inbox>, index: u32) -> Waker {
-        Arc::new(Self { inbox: Arc::clone(inbox), index }).into()
+    pub fn new(inbox: &Arc<Inbox>, index: u32) -> Arc<Self> {
+        Arc::new(Self { inbox: Arc::clone(inbox), index })
     }
 }
 

@@ -65,8 +65,9 @@ impl Wheel {
                 }
                 !is_due
             });
-            if slot.is_empty() && slot.capacity() > 4096 {
-                slot.shrink_to_fit();
+            if slot.is_empty() {
+                // Many who came at once are spread by now.
+                *slot = Vec::new();
             }
             self.len -= before - slot.len();
             self.done = now;

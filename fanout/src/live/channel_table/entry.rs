@@ -5,7 +5,6 @@ use std::hash::Hash;
 
 use bytes::Bytes;
 use fama_protocol::{Epoch, Position};
-use smallvec::SmallVec;
 
 use super::tail::Tail;
 use super::types::{Attempt, Since};
@@ -24,15 +23,21 @@ pub(super) enum Io {
 
 /// Live subscribers.
 #[derive(Debug)]
-#[expect(clippy::box_collection, reason = "a set inline would make every channel larger")]
+#[expect(clippy::box_collection, reason = "a list or a set inline would make every channel larger")]
 pub(super) enum Members<S> {
-    Few(SmallVec<[S; 2]>),
+    None,
+    /// Almost everybody has one device.
+    One([S; 1]),
+    Few(Box<Vec<S>>),
     Many(Box<HashSet<S>>),
 }
 
 impl<S: Copy + Eq + Hash> Members<S> {
     pub(super) fn insert(&mut self, subscriber: S) {
         match self {
+            Self::None => *self = Self::One([subscriber]),
+            Self::One(list) if list.contains(&subscriber) => {}
+            Self::One([other]) => *self = Self::Few(Box::new(vec![*other, subscriber])),
             Self::Few(list) if list.contains(&subscriber) => {}
             Self::Few(list) if list.len() < FEW => list.push(subscriber),
             Self::Few(list) => {
@@ -48,9 +53,14 @@ impl<S: Copy + Eq + Hash> Members<S> {
 
     pub(super) fn remove(&mut self, subscriber: S) {
         match self {
+            Self::One(list) if list.contains(&subscriber) => *self = Self::None,
+            Self::None | Self::One(_) => {}
             Self::Few(list) => {
                 if let Some(at) = list.iter().position(|s| *s == subscriber) {
                     list.swap_remove(at);
+                }
+                if let [only] = list[..] {
+                    *self = Self::One([only]);
                 }
             }
             Self::Many(set) => {
@@ -62,6 +72,8 @@ impl<S: Copy + Eq + Hash> Members<S> {
     /// All of them, if they are few.
     pub(super) fn few(&self) -> Option<&[S]> {
         match self {
+            Self::None => Some(&[]),
+            Self::One(list) => Some(list),
             Self::Few(list) => Some(list),
             Self::Many(_) => None,
         }
@@ -69,8 +81,8 @@ impl<S: Copy + Eq + Hash> Members<S> {
 
     pub(super) fn is_empty(&self) -> bool {
         match self {
-            Self::Few(list) => list.is_empty(),
             Self::Many(set) => set.is_empty(),
+            _ => self.few().is_none_or(<[S]>::is_empty),
         }
     }
 }
@@ -164,7 +176,7 @@ impl<S: Copy + Eq + Hash> Entry<S> {
     pub(super) fn new(positioned: bool, tailed: bool) -> Self {
         Self {
             position: None,
-            members: Members::Few(SmallVec::new()),
+            members: Members::None,
             tail: None,
             work: None,
             attempt: 0,

@@ -17,8 +17,7 @@ mod types;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hash;
 
-use fama_protocol::{ChannelKind, ScopedChannel};
-use indexmap::IndexMap;
+use fama_protocol::{ChannelKind, DenseMap, ScopedChannel};
 
 use crate::settings::Mutant;
 use entry::{Entry, Io, Waiter};
@@ -78,7 +77,7 @@ impl Default for TableLimits {
 /// See the module. `S` names a subscriber: one connection's subscription.
 #[derive(Debug)]
 pub struct ChannelTable<S> {
-    channels: IndexMap<ScopedChannel, Entry<S>>,
+    channels: DenseMap<ScopedChannel, Entry<S>>,
     limits: TableLimits,
     /// To be checked, a few at a time.
     doubted: VecDeque<ScopedChannel>,
@@ -94,7 +93,7 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
     /// No channels.
     pub fn new(limits: TableLimits) -> Self {
         Self {
-            channels: IndexMap::new(),
+            channels: DenseMap::new(),
             limits,
             doubted: VecDeque::new(),
             checking: 0,
@@ -211,7 +210,7 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
 
     fn doubt(&mut self, registrations: bool, out: &mut Vec<Action<S>>) {
         let mut restart = Vec::new();
-        for (channel, entry) in &mut self.channels {
+        for (channel, entry) in self.channels.iter_mut() {
             let goes_on = self.limits.planted(Mutant::SubscribeGoesOn) && entry.position.is_none();
             if entry.io == Io::Unregistering || goes_on {
                 continue;

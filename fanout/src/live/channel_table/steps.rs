@@ -75,7 +75,7 @@ impl<S: Copy + Eq + Hash> ChannelTable<S> {
             entry.position = None;
             out.push(Action::Unregister { channel: channel.clone() });
         } else {
-            self.channels.swap_remove(channel);
+            self.channels.remove(channel);
         }
     }
 

@@ -261,7 +261,7 @@ impl World {
         assert_eq!(self.table.is_empty(), wanted.is_empty());
         assert_eq!(self.registered, !wanted.is_empty());
         assert_eq!(self.table.checking, 0);
-        let tails = self.table.channels.values().filter_map(|entry| entry.tail.as_ref());
+        let tails = self.table.channels.iter().filter_map(|(_, entry)| entry.tail.as_ref());
         assert_eq!(self.table.tails_bytes, tails.map(|tail| tail.bytes()).sum::<usize>());
     }
 }

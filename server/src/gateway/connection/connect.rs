@@ -65,7 +65,7 @@ impl Connection {
             Err(TokenRefusal::Expired) => return self.refuse(id, ErrorCode::TOKEN_EXPIRED, cx),
             Err(TokenRefusal::Unavailable) => return self.refuse(id, ErrorCode::INTERNAL, cx),
         };
-        self.info = principal.info.as_deref().map(Box::from);
+        self.info = principal.info.clone().map(Box::new);
         let user = principal.user.clone();
         self.identity = Some(identity(principal, cx));
         let Some(user) = user else {

@@ -201,7 +201,7 @@ pub struct Connection {
     subs: SmallVec<[Sub; 1]>,
     work: Option<Box<Work>>,
     /// JSON shown with what it publishes.
-    info: Option<Box<[u8]>>,
+    info: Option<Box<Bytes>>,
     /// When to send a ping or to have got a pong; before `connect`, when to give up.
     beat_ms: u64,
     frames: Bucket,
@@ -369,7 +369,12 @@ impl Connection {
     fn info_json(&self, cx: &Context<'_>) -> Bytes {
         let client = cx.client_id();
         let user = self.user().map(UserId::as_str).unwrap_or_default();
-        let info = ClientInfo { user, client: &client, conn_info: self.info.as_deref(), chan_info: None };
+        let info = ClientInfo {
+            user,
+            client: &client,
+            conn_info: self.info.as_deref().map(AsRef::as_ref),
+            chan_info: None,
+        };
         let mut out = Vec::with_capacity(96);
         info.write(&mut out);
         out.into()

@@ -2,7 +2,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -10,6 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::gateway::codec::Decoder;
 use crate::gateway::connection::Connection;
+use crate::gateway::inbox::ConnWaker;
 use crate::gateway::outbox::{Outbox, TryWrite};
 use crate::gateway::timers::Tick;
 
@@ -89,7 +91,7 @@ pub(super) enum Stage {
 /// A connection. Everything here counts a million times.
 pub(super) struct Conn {
     pub(super) socket: Socket,
-    pub(super) waker: Waker,
+    pub(super) waker: Arc<ConnWaker>,
     pub(super) decoder: Decoder,
     pub(super) out: Outbox,
     pub(super) stage: Stage,

@@ -1,6 +1,7 @@
 //! Accepting, heads of requests, reading, and what to do when a socket does not take what it is given.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
@@ -58,7 +59,7 @@ impl Shard {
         let inbox = &self.inbox;
         let made = self.conns.insert(|index, _| Conn {
             socket: Socket::Plain(stream),
-            waker: ConnWaker::waker(inbox, index),
+            waker: ConnWaker::new(inbox, index),
             decoder: Decoder::default(),
             out: Outbox::default(),
             stage: Stage::Head(Box::new(HeadState { read: Vec::new(), deadline_ms })),
@@ -100,7 +101,7 @@ impl Shard {
             if matches!(stage, Stage::Closing(closing) if closing.left == 0) {
                 return self.schedule(index);
             }
-            match socket.poll_read(&mut Context::from_waker(waker), scratch) {
+            match socket.poll_read(&mut Context::from_waker(&Arc::clone(waker).into()), scratch) {
                 Poll::Pending => return self.schedule(index),
                 Poll::Ready(Ok(len)) if len > 0 => {
                     self.counts.bytes_in += len as u64;
@@ -241,7 +242,7 @@ impl Shard {
             Sent::Waits => {
                 conn.blocked = true;
                 let Conn { socket, waker, .. } = conn;
-                if socket.poll_write_ready(&mut Context::from_waker(waker)).is_ready() {
+                if socket.poll_write_ready(&mut Context::from_waker(&Arc::clone(waker).into())).is_ready() {
                     self.ready.push_back(index);
                 }
                 self.schedule(index);
@@ -256,7 +257,7 @@ impl Shard {
         let now_ms = self.now_ms;
         let Some(conn) = self.conns.get_mut(index) else { return };
         let Conn { socket, waker, out, .. } = conn;
-        match socket.poll_write_ready(&mut Context::from_waker(waker)) {
+        match socket.poll_write_ready(&mut Context::from_waker(&Arc::clone(waker).into())) {
             Poll::Pending => {}
             Poll::Ready(Err(_)) => self.gone(index, false),
             Poll::Ready(Ok(())) => {
