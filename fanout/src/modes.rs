@@ -13,6 +13,9 @@ use crate::cache::Cache;
 use crate::jobs::{Job, Lane};
 use crate::{Clock, JobQueue, Result, Settings, plan};
 
+/// How often an author is tried to be unpinned before somebody else's changes are told.
+const UNPIN_TRIES: usize = 5;
+
 /// All authors of an app whose pull posts readers merge.
 #[derive(Debug, Default)]
 pub struct CelebrityList {
@@ -130,13 +133,20 @@ impl Modes {
         self.set(app, author, record.as_ref(), next, true).await
     }
 
-    /// Lets the follower count decide again, from the mode the author is in. `None`: there was nothing to undo, or
-    /// somebody else changed the mode in the meantime.
-    pub async fn unpin(&self, app: &AppId, author: &UserId) -> Result<Option<ModeRecord>> {
-        match self.record(app, author).await? {
-            Some(record) if record.pinned => self.set(app, author, Some(&record), record.mode, false).await,
-            _ => Ok(None),
+    /// Lets the follower count decide again, from the mode the author is in. `false`: somebody else changed the mode
+    /// again and again in the meantime. A drain that ends is such a change, so it is tried more than once.
+    pub async fn unpin(&self, app: &AppId, author: &UserId) -> Result<bool> {
+        for _ in 0..UNPIN_TRIES {
+            match self.record(app, author).await? {
+                Some(record) if record.pinned => {
+                    if self.set(app, author, Some(&record), record.mode, false).await?.is_some() {
+                        return Ok(true);
+                    }
+                }
+                _ => return Ok(true),
+            }
         }
+        Ok(false)
     }
 
     pub(crate) async fn set(

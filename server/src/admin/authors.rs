@@ -51,16 +51,18 @@ pub(super) async fn put(
     body: JsonBody<PutAuthor>,
 ) -> ApiResult<Json<AuthorView>> {
     let (modes, app) = (&state.feeds.modes, &params.app);
-    let pinned = match body.value.mode {
-        Wanted::Push => modes.pin(app, &id, Mode::Push).await?,
-        Wanted::Pull => modes.pin(app, &id, Mode::Pull).await?,
+    let done = match body.value.mode {
+        Wanted::Push => modes.pin(app, &id, Mode::Push).await?.is_some(),
+        Wanted::Pull => modes.pin(app, &id, Mode::Pull).await?.is_some(),
         Wanted::Auto => {
-            modes.unpin(app, &id).await?;
-            modes.check(app, &id).await?;
-            return view(&state, app, id).await.map(Json);
+            let unpinned = modes.unpin(app, &id).await?;
+            if unpinned {
+                modes.check(app, &id).await?;
+            }
+            unpinned
         }
     };
-    if pinned.is_none() {
+    if !done {
         return Err(ApiError::conflict("the mode was changed by somebody else at the same time: look again"));
     }
     view(&state, app, id).await.map(Json)
