@@ -18,7 +18,7 @@ use crate::settings::Mutant;
 use crate::sync::lock;
 use crate::{FanoutError, Result};
 
-const SHARDS: usize = 64;
+const SHARDS: usize = 16;
 
 /// Feeds of one process. A generation is one life of it: what is lost with the process is lost whole.
 pub struct MemoryFeedCache {
@@ -135,7 +135,7 @@ impl FeedCache for MemoryFeedCache {
         let generation = self.generation.load(Ordering::SeqCst);
         let read = self.with(app, user, |feed| {
             if let Some(now_ms) = touch_ms {
-                feed.used_ms = feed.used_ms.max(now_ms);
+                feed.touch(now_ms);
             }
             let (chosen, more) = feed.page(below, limit, self.hot_cap);
             let names = self.authors.names();
@@ -200,9 +200,7 @@ impl FeedCache for MemoryFeedCache {
         let finished = self.with(app, user, |feed| {
             let mine = any_token || feed.token == token;
             if mine {
-                feed.floor = if overwrite { floor } else { feed.floor.max(floor) };
-                feed.ready = true;
-                feed.generation = generation;
+                feed.finish(if overwrite { floor } else { feed.floor.max(floor) }, generation);
             }
             mine
         });
@@ -248,7 +246,7 @@ impl FeedCache for MemoryFeedCache {
             let mut shard = lock(shard);
             for feeds in shard.values_mut() {
                 feeds.retain(|_, feed| {
-                    let goes = dropped + gone.len() < limit && feed.used_ms < before_ms;
+                    let goes = dropped + gone.len() < limit && feed.was_used_before(before_ms);
                     if goes {
                         gone.push(std::mem::replace(feed, Feed::begin(0, 0, 0)));
                     }

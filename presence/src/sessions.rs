@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fama_protocol::{AppId, DenseMap, UserId};
+use fama_protocol::{AppId, ScopedMap, UserId};
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Sessions<K> {
     per_user: usize,
     goodbye_ms: u64,
     grace_ms: u64,
-    users: DenseMap<(AppId, UserId), State<K>>,
+    users: ScopedMap<UserId, State<K>>,
     /// Users in grace, by its end.
     ending: BTreeMap<u64, BTreeSet<(AppId, UserId)>>,
     connections: usize,
@@ -73,7 +73,7 @@ impl<K: Copy + PartialEq> Sessions<K> {
             per_user: per_user.max(1),
             goodbye_ms,
             grace_ms,
-            users: DenseMap::new(),
+            users: ScopedMap::new(),
             ending: BTreeMap::new(),
             connections: 0,
         }
@@ -82,14 +82,13 @@ impl<K: Copy + PartialEq> Sessions<K> {
     /// A connection is authenticated.
     pub fn connect(&mut self, app: &AppId, user: &UserId, key: K) -> Connected<K> {
         self.connections += 1;
-        let id = (app.clone(), user.clone());
-        let Some(state) = self.users.get_mut(&id) else {
-            self.users.insert(id, State::One(key));
+        let Some(state) = self.users.get_mut(app, user) else {
+            self.users.insert(app, user.clone(), State::One(key));
             return Connected { evict: None, came_online: true };
         };
         let mut keys = match std::mem::replace(state, State::One(key)) {
             State::Grace(grace) => {
-                self.end_grace(grace.until, &id);
+                self.end_grace(grace.until, &(app.clone(), user.clone()));
                 return Connected { evict: None, came_online: false };
             }
             State::One(other) => Box::new(vec![other]),
@@ -106,13 +105,12 @@ impl<K: Copy + PartialEq> Sessions<K> {
 
     /// A connection ended at `now_ms`. Unknown ones (evicted before) are fine.
     pub fn disconnect(&mut self, app: &AppId, user: &UserId, key: K, end: End, now_ms: u64) {
-        let id = (app.clone(), user.clone());
-        let Some(state) = self.users.get_mut(&id) else { return };
+        let Some(state) = self.users.get_mut(app, user) else { return };
         match state {
             State::One(only) if *only == key => {
                 let until = now_ms + if end == End::Goodbye { self.goodbye_ms } else { self.grace_ms };
                 *state = State::Grace(Box::new(Grace { since: now_ms, until }));
-                self.ending.entry(until).or_default().insert(id);
+                self.ending.entry(until).or_default().insert((app.clone(), user.clone()));
                 self.connections -= 1;
             }
             State::Many(keys) => {
@@ -133,19 +131,19 @@ impl<K: Copy + PartialEq> Sessions<K> {
         let over = std::mem::replace(&mut self.ending, later);
         over.into_values()
             .flatten()
-            .map(|id| {
-                let since_ms = match self.users.remove(&id) {
+            .map(|(app, user)| {
+                let since_ms = match self.users.remove(&app, &user) {
                     Some(State::Grace(grace)) => grace.since,
                     _ => now_ms,
                 };
-                Transition { app: id.0, user: id.1, since_ms }
+                Transition { app, user, since_ms }
             })
             .collect()
     }
 
     /// A user's connections, oldest first.
     pub fn of(&self, app: &AppId, user: &UserId) -> Vec<K> {
-        match self.users.get(&(app.clone(), user.clone())) {
+        match self.users.get(app, user) {
             Some(State::One(key)) => vec![*key],
             Some(State::Many(keys)) => keys.to_vec(),
             Some(State::Grace(_)) | None => Vec::new(),
@@ -154,12 +152,12 @@ impl<K: Copy + PartialEq> Sessions<K> {
 
     /// Whether the user is online, the grace included.
     pub fn is_online(&self, app: &AppId, user: &UserId) -> bool {
-        self.users.contains_key(&(app.clone(), user.clone()))
+        self.users.contains_key(app, user)
     }
 
     /// How many devices the user has here; in the grace it is still the last one.
     pub fn devices(&self, app: &AppId, user: &UserId) -> u32 {
-        match self.users.get(&(app.clone(), user.clone())) {
+        match self.users.get(app, user) {
             Some(State::One(_) | State::Grace(_)) => 1,
             Some(State::Many(keys)) => u32::try_from(keys.len()).unwrap_or(u32::MAX),
             None => 0,
@@ -167,8 +165,8 @@ impl<K: Copy + PartialEq> Sessions<K> {
     }
 
     /// Who is online, those in grace included.
-    pub fn online(&self) -> impl Iterator<Item = &(AppId, UserId)> {
-        self.users.iter().map(|(key, _)| key)
+    pub fn online(&self) -> impl Iterator<Item = (&AppId, &UserId)> {
+        self.users.iter().map(|(app, user, _)| (app, user))
     }
 
     /// When [`Sessions::expire`] has something to do.

@@ -2,31 +2,35 @@
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
-/// Items of a piece.
+/// Entries of a piece.
 const PIECE: usize = 32;
+/// Links of a piece: those are small.
+const LINKS: usize = 128;
+/// Entries for each bucket, on average and when it is full: a longer walk, and half of the room for buckets.
+const FILL: usize = 2;
 /// No entry.
 const NONE: u32 = u32::MAX;
 
-/// A list in pieces, which never move as it grows.
+/// A list in pieces of `N` items, which never move as it grows.
 #[derive(Debug)]
-struct Pieces<T>(Vec<Vec<T>>);
+struct Pieces<T, const N: usize>(Vec<Vec<T>>);
 
-impl<T> Pieces<T> {
+impl<T, const N: usize> Pieces<T, N> {
     fn len(&self) -> usize {
-        self.0.last().map_or(0, |last| (self.0.len() - 1) * PIECE + last.len())
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * N + last.len())
     }
 
     fn get(&self, place: usize) -> Option<&T> {
-        self.0.get(place / PIECE)?.get(place % PIECE)
+        self.0.get(place / N)?.get(place % N)
     }
 
     fn get_mut(&mut self, place: usize) -> Option<&mut T> {
-        self.0.get_mut(place / PIECE)?.get_mut(place % PIECE)
+        self.0.get_mut(place / N)?.get_mut(place % N)
     }
 
     fn push(&mut self, item: T) {
-        if self.0.last().is_none_or(|last| last.len() == PIECE) {
-            self.0.push(Vec::with_capacity(PIECE));
+        if self.0.last().is_none_or(|last| last.len() == N) {
+            self.0.push(Vec::with_capacity(N));
         }
         if let Some(last) = self.0.last_mut() {
             last.push(item);
@@ -46,15 +50,15 @@ impl<T> Pieces<T> {
 }
 
 /// A hash map whose entries lie close together. It grows by one bucket with each entry (linear hashing), so it costs
-/// eight bytes an entry, whatever its size, and no insert moves more than one bucket. Entries have places from 0 on: in
+/// six bytes an entry, whatever its size, and no insert moves more than one bucket. Entries have places from 0 on: in
 /// the order of insertion, until one is removed and the last one takes its place. Below 2^32 entries.
 #[derive(Debug)]
 pub struct DenseMap<K, V> {
     /// The first entry of each bucket.
-    heads: Pieces<u32>,
+    heads: Pieces<u32, LINKS>,
     /// The entry after each one in its bucket.
-    next: Pieces<u32>,
-    entries: Pieces<(K, V)>,
+    next: Pieces<u32, LINKS>,
+    entries: Pieces<(K, V), PIECE>,
     hasher: RandomState,
 }
 
@@ -140,8 +144,9 @@ impl<K: Hash + Eq, V> DenseMap<K, V> {
         if let Some(entry) = self.entries.get_mut(place) {
             std::mem::swap(entry, &mut gone);
         }
+        // As many as one insert would have made, and one more.
         for _ in 0..2 {
-            if self.heads.len() > 2 * self.len() + PIECE {
+            if self.heads.len() > self.len() + PIECE {
                 self.merge();
             }
         }
@@ -189,7 +194,7 @@ impl<K: Hash + Eq, V> DenseMap<K, V> {
     /// Adds a key that is not there; its place.
     fn add(&mut self, key: K, value: V) -> usize {
         let place = self.len();
-        if self.heads.len() <= place {
+        if self.heads.len() * FILL <= place {
             self.split();
         }
         let bucket = self.bucket(&key);
@@ -290,7 +295,7 @@ mod tests {
                     _ => prop_assert_eq!(map.get(&key), model.get(&key)),
                 }
                 prop_assert_eq!(map.len(), model.len());
-                prop_assert!(map.heads.len() <= 2 * model.len() + PIECE + 1 && map.heads.len() >= model.len());
+                prop_assert!(map.heads.len() <= model.len() + PIECE + 1 && map.heads.len() * FILL >= model.len());
             }
             let all: BTreeMap<_, _> = map.iter().map(|(key, value)| (*key, *value)).collect();
             prop_assert_eq!(&all, &model);

@@ -27,12 +27,13 @@ impl Entry {
 }
 
 pub(super) struct Feed {
-    pub(super) ready: bool,
     pub(super) floor: PostId,
     pub(super) token: u64,
-    pub(super) generation: u64,
-    pub(super) used_ms: u64,
-    began_ms: u64,
+    /// When it was last used; while it is being built, when that began.
+    at_ms: u64,
+    /// Of this process: grows only when everything is lost.
+    generation: u32,
+    ready: bool,
     /// Many feeds are empty.
     kept: Option<Box<Kept>>,
 }
@@ -49,27 +50,34 @@ struct Kept {
 
 impl Feed {
     pub(super) fn begin(token: u64, generation: u64, now_ms: u64) -> Self {
-        Self {
-            ready: false,
-            floor: PostId::ZERO,
-            token,
-            generation,
-            used_ms: now_ms,
-            began_ms: now_ms,
-            kept: None,
-        }
+        let generation = short(generation);
+        Self { floor: PostId::ZERO, token, at_ms: now_ms, generation, ready: false, kept: None }
     }
 
     pub(super) fn begin_again(&mut self, token: u64, generation: u64, now_ms: u64, lock_ms: u64) -> Rebuild {
-        if self.ready && self.generation == generation {
+        if self.ready && self.generation == short(generation) {
             return Rebuild::Ready;
         }
-        if !self.ready && now_ms.saturating_sub(self.began_ms) < lock_ms {
+        if !self.ready && now_ms.saturating_sub(self.at_ms) < lock_ms {
             return Rebuild::Busy;
         }
-        (self.ready, self.floor, self.token, self.generation) = (false, PostId::ZERO, token, generation);
-        (self.began_ms, self.used_ms) = (now_ms, now_ms);
+        (self.ready, self.floor, self.token) = (false, PostId::ZERO, token);
+        (self.generation, self.at_ms) = (short(generation), now_ms);
         Rebuild::Begun
+    }
+
+    pub(super) fn finish(&mut self, floor: PostId, generation: u64) {
+        (self.floor, self.generation, self.ready) = (floor, short(generation), true);
+    }
+
+    pub(super) fn touch(&mut self, now_ms: u64) {
+        if self.ready {
+            self.at_ms = self.at_ms.max(now_ms);
+        }
+    }
+
+    pub(super) fn was_used_before(&self, before_ms: u64) -> bool {
+        self.at_ms < before_ms
     }
 
     fn entries(&self) -> &[Entry] {
@@ -81,7 +89,8 @@ impl Feed {
     }
 
     pub(super) fn meta(&self) -> FeedMeta {
-        FeedMeta { ready: self.ready, floor: self.floor, token: self.token, generation: self.generation }
+        let generation = u64::from(self.generation);
+        FeedMeta { ready: self.ready, floor: self.floor, token: self.token, generation }
     }
 
     /// `false`: it was there.
@@ -161,4 +170,8 @@ impl Feed {
     pub(super) fn into_entries(self) -> Vec<Entry> {
         self.kept.map_or_else(Vec::new, |kept| kept.entries)
     }
+}
+
+fn short(generation: u64) -> u32 {
+    u32::try_from(generation).unwrap_or(u32::MAX)
 }

@@ -7,14 +7,14 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use fama_protocol::{DenseMap, Epoch, Position, ScopedChannel};
+use fama_protocol::{Channel, Epoch, Position, ScopedChannel, ScopedMap};
 
 use super::log::{Appended, LiveLog, LogEntry, LogLimits, LogRead};
 use crate::settings::Mutant;
 use crate::sync::lock;
 use crate::{FanoutError, Result};
 
-const SHARDS: usize = 64;
+const SHARDS: usize = 16;
 /// Event ids remembered, in multiples of the log's size and at least.
 const SEEN_SIZES: usize = 4;
 const SEEN_MIN: usize = 128;
@@ -128,7 +128,7 @@ impl Log {
     }
 }
 
-type Shard = DenseMap<ScopedChannel, Log>;
+type Shard = ScopedMap<Channel, Log>;
 
 /// Live logs of the embedded node.
 #[derive(Debug)]
@@ -184,7 +184,7 @@ impl MemoryLiveLog {
 
     fn retain(&self, keep: impl Fn(&Log) -> bool) {
         for shard in &self.shards {
-            lock(shard).retain(|_, log| keep(log) || self.gone(log));
+            lock(shard).retain(|_, _, log| keep(log) || self.gone(log));
         }
     }
 
@@ -203,9 +203,10 @@ impl MemoryLiveLog {
     /// The log, unless its ttl is over.
     fn with<R>(&self, channel: &ScopedChannel, now_ms: u64, f: impl FnOnce(&mut Log) -> R) -> Option<R> {
         let mut shard = self.shard(channel);
-        let log = shard.get_mut(channel)?;
+        let ScopedChannel { app, channel } = channel;
+        let log = shard.get_mut(app, channel)?;
         if log.is_over(now_ms) {
-            if let Some(log) = shard.remove(channel) {
+            if let Some(log) = shard.remove(app, channel) {
                 self.gone(&log);
             }
             return None;
@@ -261,7 +262,7 @@ impl LiveLog for MemoryLiveLog {
         let top = Position { epoch: Epoch::from_random(random), offset: 0 };
         let fresh = Log { top, used_ms: now_ms, ttl_ms, size, kept: None };
         let mut shard = self.shard(channel);
-        let log = shard.get_or_insert_with(channel.clone(), || {
+        let log = shard.get_or_insert_with(&channel.app, channel.channel.clone(), || {
             self.logs.fetch_add(1, Ordering::Relaxed);
             fresh
         });

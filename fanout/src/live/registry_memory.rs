@@ -1,54 +1,79 @@
 //! The registry in this process's memory.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, RwLock};
 
 use async_trait::async_trait;
-use fama_protocol::{DenseMap, ScopedChannel};
+use fama_protocol::{Channel, ScopedChannel, ScopedMap};
 
 use super::registry::{NodeId, Registry};
 use crate::sync::{lock, read, write};
 use crate::{FanoutError, Result};
 
-const SHARDS: usize = 64;
+const SHARDS: usize = 16;
 
 /// A node by its place in the list of nodes.
 type NodeIndex = u32;
-type Shard = DenseMap<ScopedChannel, Holders>;
 
-/// The nodes of a channel. Almost always it is one.
-#[derive(Debug)]
-#[expect(clippy::box_collection, reason = "a list inline would make every channel larger")]
-enum Holders {
-    One([NodeIndex; 1]),
-    Many(Box<Vec<NodeIndex>>),
+/// The nodes of some channels. Almost every channel has one.
+#[derive(Debug, Default)]
+struct Shard {
+    one: ScopedMap<Channel, NodeIndex>,
+    /// Two or more.
+    more: HashMap<ScopedChannel, Vec<NodeIndex>>,
 }
 
-impl Holders {
-    fn all(&self) -> &[NodeIndex] {
-        match self {
-            Self::One(one) => one,
-            Self::Many(many) => many,
+impl Shard {
+    fn of(&self, channel: &ScopedChannel) -> &[NodeIndex] {
+        match self.one.get(&channel.app, &channel.channel) {
+            Some(only) => std::slice::from_ref(only),
+            None => self.more.get(channel).map_or(&[], Vec::as_slice),
         }
     }
 
-    fn add(&mut self, node: NodeIndex) {
-        match self {
-            Self::One([other]) => *self = Self::Many(Box::new(vec![*other, node])),
-            Self::Many(many) => many.push(node),
+    fn add(&mut self, channel: &ScopedChannel, node: NodeIndex) {
+        let ScopedChannel { app, channel: name } = channel;
+        if let Some(nodes) = self.more.get_mut(channel) {
+            nodes.push(node);
+        } else if let Some(other) = self.one.remove(app, name) {
+            self.more.insert(channel.clone(), vec![other, node]);
+        } else {
+            self.one.insert(app, name.clone(), node);
         }
     }
 
-    /// Takes out nodes; `true`: none is left.
-    fn remove(&mut self, gone: impl Fn(NodeIndex) -> bool) -> bool {
-        let left: Vec<NodeIndex> = self.all().iter().copied().filter(|node| !gone(*node)).collect();
-        *self = match left[..] {
-            [] => return true,
-            [one] => Self::One([one]),
-            _ => Self::Many(Box::new(left)),
-        };
+    /// Takes a node away from a channel; `true`: none is left.
+    fn remove(&mut self, channel: &ScopedChannel, node: NodeIndex) -> bool {
+        let ScopedChannel { app, channel: name } = channel;
+        if self.one.get(app, name) == Some(&node) {
+            self.one.remove(app, name);
+            return true;
+        }
+        if let Some(nodes) = self.more.get_mut(channel) {
+            nodes.retain(|other| *other != node);
+            if let [only] = nodes[..] {
+                self.more.remove(channel);
+                self.one.insert(app, name.clone(), only);
+            }
+        }
         false
+    }
+
+    /// Takes nodes away from all channels; how many channels have none any more.
+    fn remove_all(&mut self, gone: &[NodeIndex]) -> usize {
+        let before = self.one.len() + self.more.len();
+        self.one.retain(|_, _, node| !gone.contains(node));
+        let one = &mut self.one;
+        self.more.retain(|channel, nodes| {
+            nodes.retain(|node| !gone.contains(node));
+            if let [only] = nodes[..] {
+                one.insert(&channel.app, channel.channel.clone(), only);
+            }
+            nodes.len() > 1
+        });
+        before - self.one.len() - self.more.len()
     }
 }
 
@@ -105,8 +130,8 @@ impl MemoryRegistry {
             return;
         }
         for shard in &self.shards {
-            let mut shard = lock(shard);
-            shard.retain(|_, held| !held.remove(|index| dead.contains(&index)) || self.gone());
+            let gone = lock(shard).remove_all(&dead);
+            self.channels.fetch_sub(gone, Ordering::Relaxed);
         }
         let mut nodes = write(&self.nodes);
         for index in dead {
@@ -121,12 +146,6 @@ impl MemoryRegistry {
             nodes.iter_mut().flatten().for_each(|node| node.until_ms = 0);
         }
         self.sweep(0);
-    }
-
-    /// Keeps the books of a channel that goes. `false`, for retaining.
-    fn gone(&self) -> bool {
-        self.channels.fetch_sub(1, Ordering::Relaxed);
-        false
     }
 
     fn shard(&self, channel: &ScopedChannel) -> MutexGuard<'_, Shard> {
@@ -163,26 +182,25 @@ impl Registry for MemoryRegistry {
     async fn register(&self, node: &NodeId, channel: &ScopedChannel) -> Result<()> {
         self.with_node(node, |index| {
             let mut shard = self.shard(channel);
-            if let Some(held) = shard.get_mut(channel) {
-                if !held.all().contains(&index) {
-                    held.add(index);
-                }
-            } else if self.len() >= self.max_channels {
-                return Err(FanoutError::Full("the memory for registered channels"));
-            } else {
-                self.channels.fetch_add(1, Ordering::Relaxed);
-                shard.insert(channel.clone(), Holders::One([index]));
+            let held = shard.of(channel);
+            if held.contains(&index) {
+                return Ok(());
             }
+            if held.is_empty() {
+                if self.len() >= self.max_channels {
+                    return Err(FanoutError::Full("the memory for registered channels"));
+                }
+                self.channels.fetch_add(1, Ordering::Relaxed);
+            }
+            shard.add(channel, index);
             Ok(())
         })
     }
 
     async fn unregister(&self, node: &NodeId, channel: &ScopedChannel) -> Result<()> {
         self.with_node(node, |index| {
-            let mut shard = self.shard(channel);
-            if shard.get_mut(channel).is_some_and(|held| held.remove(|other| other == index)) {
-                shard.remove(channel);
-                self.gone();
+            if self.shard(channel).remove(channel, index) {
+                self.channels.fetch_sub(1, Ordering::Relaxed);
             }
         });
         Ok(())
@@ -194,11 +212,7 @@ impl Registry for MemoryRegistry {
             let node = nodes.get(*index as usize)?.as_ref()?;
             (node.until_ms > now_ms).then(|| node.id.clone())
         };
-        let of = |channel| {
-            self.shard(channel)
-                .get(channel)
-                .map_or_else(Vec::new, |held| held.all().iter().filter_map(name).collect())
-        };
+        let of = |channel| self.shard(channel).of(channel).iter().filter_map(name).collect();
         Ok(channels.iter().map(of).collect())
     }
 

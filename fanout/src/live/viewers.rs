@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use fama_protocol::{AppId, DenseMap, UserId};
+use fama_protocol::{AppId, ScopedMap, UserId};
 use fama_storage::GraphStore;
 use futures_util::lock::Mutex as AsyncMutex;
 
@@ -64,15 +64,20 @@ struct Slot {
     connections: u32,
     /// Something changed since it was read.
     stale: bool,
-    /// One reads, the others wait.
-    gate: Option<Arc<AsyncMutex<()>>>,
+}
+
+#[derive(Default)]
+struct Users {
+    slots: ScopedMap<UserId, Slot>,
+    /// Of each user whose relations are being read: one reads, the others wait.
+    gates: HashMap<Key, Arc<AsyncMutex<()>>>,
 }
 
 /// Users with connections on this node.
 pub struct Viewers {
     graph: Arc<dyn GraphStore>,
     list: Arc<dyn CelebrityList>,
-    users: Mutex<DenseMap<Key, Slot>>,
+    users: Mutex<Users>,
     /// One for each app that had connections.
     lists: Mutex<HashMap<AppId, List>>,
     /// Most users hide nobody and follow no celebrity: they share this.
@@ -122,8 +127,8 @@ impl Viewers {
         let key = (app.clone(), user.clone());
         {
             let mut users = lock(&self.users);
-            let fresh = || Slot { connections: 0, viewer: None, stale: true, gate: None };
-            users.get_or_insert_with(key.clone(), fresh).connections += 1;
+            let fresh = || Slot { connections: 0, viewer: None, stale: true };
+            users.slots.get_or_insert_with(app, user.clone(), fresh).connections += 1;
         }
         let presence = Presence { viewers: Arc::clone(self), key, kept: false };
         self.know_list(app).await?;
@@ -147,17 +152,19 @@ impl Viewers {
     }
 
     fn release(&self, key: &Key) {
+        let (app, user) = key;
         let mut users = lock(&self.users);
-        let Some(slot) = users.get_mut(key) else { return };
+        let Some(slot) = users.slots.get_mut(app, user) else { return };
         slot.connections = slot.connections.saturating_sub(1);
         if slot.connections == 0 {
-            users.remove(key);
+            users.slots.remove(app, user);
+            users.gates.remove(key);
         }
     }
 
     /// What is known of a connected user; `None` if there is no connection, or before the first read.
     pub fn get(&self, app: &AppId, user: &UserId) -> Option<Arc<Viewer>> {
-        lock(&self.users).get(&(app.clone(), user.clone())).and_then(|slot| slot.viewer.clone())
+        lock(&self.users).slots.get(app, user).and_then(|slot| slot.viewer.clone())
     }
 
     /// Whether events of `actor` are void for the user.
@@ -169,7 +176,7 @@ impl Viewers {
     /// once.
     pub fn changed(&self, app: &AppId, user: &UserId, hidden: Option<&UserId>) {
         let mut users = lock(&self.users);
-        let Some(slot) = users.get_mut(&(app.clone(), user.clone())) else { return };
+        let Some(slot) = users.slots.get_mut(app, user) else { return };
         slot.stale = true;
         if let (Some(actor), Some(viewer)) = (hidden, &slot.viewer)
             && let Err(at) = viewer.hidden.binary_search(actor)
@@ -183,7 +190,7 @@ impl Viewers {
 
     /// Messages may be lost: everything is read again by [`Viewers::reload`].
     pub fn doubt(&self) {
-        lock(&self.users).iter_mut().for_each(|(_, slot)| slot.stale = true);
+        lock(&self.users).slots.values_mut().for_each(|slot| slot.stale = true);
     }
 
     /// Reads what is stale, of at most `limit` users; what that means for their connections. To be called soon after
@@ -191,8 +198,8 @@ impl Viewers {
     pub async fn reload(&self, limit: usize) -> Vec<ViewerChange> {
         let stale: Vec<Key> = {
             let users = lock(&self.users);
-            let stale = users.iter().filter(|(_, slot)| slot.stale && slot.viewer.is_some());
-            stale.take(limit).map(|(key, _)| key.clone()).collect()
+            let stale = users.slots.iter().filter(|(_, _, slot)| slot.stale && slot.viewer.is_some());
+            stale.take(limit).map(|(app, user, _)| (app.clone(), user.clone())).collect()
         };
         let mut changes = Vec::new();
         for key in stale {
@@ -259,7 +266,7 @@ impl Viewers {
         }
         let online: Vec<UserId> = {
             let users = lock(&self.users);
-            users.iter().filter(|(key, _)| key.0 == *app).map(|(key, _)| key.1.clone()).collect()
+            users.slots.iter_app(app).map(|(user, _)| user.clone()).collect()
         };
         let mut joined = HashMap::<UserId, Vec<UserId>>::new();
         for author in added {
@@ -276,7 +283,7 @@ impl Viewers {
         let mut users = lock(&self.users);
         for user in online {
             let more = joined.remove(&user).unwrap_or_default();
-            let Some(slot) = users.get_mut(&(app.clone(), user.clone())) else { continue };
+            let Some(slot) = users.slots.get_mut(app, &user) else { continue };
             let Some(viewer) = &slot.viewer else { continue };
             let mut celebrities: Vec<_> = viewer.celebrities.to_vec();
             celebrities.extend(more);
@@ -296,26 +303,30 @@ impl Viewers {
 
     /// Reads one user's relations if they are stale, once for all who ask at the same time.
     async fn load(&self, key: &Key) -> Result<Option<ViewerChange>> {
+        let (app, user) = key;
         let gate = {
             let mut users = lock(&self.users);
-            let Some(slot) = users.get_mut(key).filter(|slot| slot.stale) else { return Ok(None) };
-            Arc::clone(slot.gate.get_or_insert_default())
+            if !users.slots.get(app, user).is_some_and(|slot| slot.stale) {
+                return Ok(None);
+            }
+            Arc::clone(users.gates.entry(key.clone()).or_default())
         };
         let _reading = gate.lock().await;
         {
             // From here on changes count as newer than what is read.
             let mut users = lock(&self.users);
-            let Some(slot) = users.get_mut(key).filter(|slot| slot.stale) else { return Ok(None) };
+            let slot = users.slots.get_mut(app, user).filter(|slot| slot.stale);
+            let Some(slot) = slot else { return Ok(None) };
             slot.stale = false;
         }
         let mut unread = Unread { viewers: self, key, failed: true };
-        let list = self.list_changes(&key.0);
+        let list = self.list_changes(app);
         let next = self.read(key).await?;
         unread.failed = false;
-        let other_list = self.list_changes(&key.0) != list;
+        let other_list = self.list_changes(app) != list;
         let mut users = lock(&self.users);
-        let Some(slot) = users.get_mut(key) else { return Ok(None) };
-        slot.gate = None;
+        users.gates.remove(key);
+        let Some(slot) = users.slots.get_mut(app, user) else { return Ok(None) };
         slot.stale |= other_list;
         let change = slot.viewer.as_ref().and_then(|before| difference(key, before, &next));
         slot.viewer = Some(if next == *self.plain { Arc::clone(&self.plain) } else { Arc::new(next) });
@@ -368,7 +379,7 @@ struct Unread<'a> {
 impl Drop for Unread<'_> {
     fn drop(&mut self) {
         if self.failed
-            && let Some(slot) = lock(&self.viewers.users).get_mut(self.key)
+            && let Some(slot) = lock(&self.viewers.users).slots.get_mut(&self.key.0, &self.key.1)
         {
             slot.stale = true;
         }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
-use fama_protocol::{Epoch, ScopedChannel};
+use fama_protocol::{Epoch, Few, ScopedChannel};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
@@ -48,7 +48,7 @@ pub struct Local {
     pub channel: ScopedChannel,
     references: u32,
     /// Connections, in no order.
-    members: SmallVec<[u32; 4]>,
+    members: Few<u32>,
     batch: Option<Box<Batch>>,
 }
 
@@ -98,7 +98,7 @@ impl Names for Index {
             return slot;
         }
         let make =
-            |_, _| Local { channel: channel.clone(), references: 1, members: SmallVec::new(), batch: None };
+            |_, _| Local { channel: channel.clone(), references: 1, members: Few::new(), batch: None };
         // Sockets run out long before numbers do.
         let slot = self.locals.insert(make).map_or(Slot::MAX, |(slot, _)| slot);
         let (locals, hasher) = (&self.locals, &self.hasher);
@@ -148,7 +148,7 @@ impl Local {
         if self.members.get(hole) != Some(&connection) {
             return;
         }
-        let mut fill = |members: &mut SmallVec<[u32; 4]>, hole: usize, from: usize| {
+        let mut fill = |members: &mut Few<u32>, hole: usize, from: usize| {
             if from != hole {
                 members[hole] = members[from];
                 moved(members[hole], u32::try_from(hole).unwrap_or(u32::MAX));
@@ -169,13 +169,10 @@ impl Local {
         let last = self.members.len() - 1;
         fill(&mut self.members, hole, last);
         self.members.pop();
-        if self.members.spilled() && self.members.len() * 4 < self.members.capacity() {
-            self.members.shrink_to_fit();
-        }
     }
 
     /// All connections go at once, and what waited with them. They still say goodbye one by one.
-    pub fn take_members(&mut self) -> SmallVec<[u32; 4]> {
+    pub fn take_members(&mut self) -> Few<u32> {
         self.batch = None;
         std::mem::take(&mut self.members)
     }

@@ -78,7 +78,7 @@ impl Online {
     /// Everybody who is online, a part at a time.
     pub fn each_part(&self, mut call: impl FnMut(Vec<(AppId, UserId)>)) {
         for part in &self.parts {
-            let users = lock(part).online().cloned().collect();
+            let users = lock(part).online().map(|(app, user)| (app.clone(), user.clone())).collect();
             call(users);
         }
     }

@@ -269,9 +269,6 @@ impl Connection {
             }
             cx.actions.push(Action::Unsubscribe { slot, member: sub.live.then_some(sub.member) });
         }
-        if self.subs.is_empty() {
-            self.subs.shrink_to_fit();
-        }
     }
 
     /// Ends a subscription and tells the client.

@@ -14,8 +14,7 @@ use bytes::Bytes;
 use fama_fanout::live::Since;
 use fama_protocol::centrifuge::reply::ClientInfo;
 use fama_protocol::centrifuge::{DisconnectCode, ErrorCode, reply};
-use fama_protocol::{AppId, Channel, ScopedChannel, UnixMs, UserId};
-use smallvec::SmallVec;
+use fama_protocol::{AppId, Channel, Few, ScopedChannel, UnixMs, UserId};
 
 use super::bucket::{Bucket, Rate};
 use super::config::{GatewayConfig, times};
@@ -198,7 +197,7 @@ struct Identity {
 #[derive(Debug)]
 pub struct Connection {
     identity: Option<Identity>,
-    subs: SmallVec<[Sub; 1]>,
+    subs: Few<Sub>,
     work: Option<Box<Work>>,
     /// JSON shown with what it publishes.
     info: Option<Box<Bytes>>,
@@ -226,7 +225,7 @@ impl Connection {
     pub fn new(now_ms: u64, frame_ping: bool) -> Self {
         Self {
             identity: None,
-            subs: SmallVec::new(),
+            subs: Few::new(),
             work: None,
             info: None,
             beat_ms: now_ms + times::STALE_MS,
