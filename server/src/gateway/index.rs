@@ -97,8 +97,7 @@ impl Names for Index {
             }
             return slot;
         }
-        let make =
-            |_, _| Local { channel: channel.clone(), references: 1, members: Few::new(), batch: None };
+        let make = |_, _| Local { channel: channel.clone(), references: 1, members: Few::new(), batch: None };
         // Sockets run out long before numbers do.
         let slot = self.locals.insert(make).map_or(Slot::MAX, |(slot, _)| slot);
         let (locals, hasher) = (&self.locals, &self.hasher);

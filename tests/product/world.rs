@@ -75,7 +75,13 @@ fn shown(notification: &Value) -> Shown {
 
 impl World {
     pub async fn start(seed: u64) -> Self {
-        let server = Setup::new().start();
+        // A few followers make a celebrity, so that modes change all the time.
+        let server = Setup::new()
+            .set("presence.grace_s", 1)
+            .set("fanout.celebrity_up", 4)
+            .set("fanout.celebrity_down", 3)
+            .set("fanout.dwell_s", 0)
+            .start();
         let devices = (0..PEOPLE).flat_map(|n| [Device::new(&person(n)), Device::new(&person(n))]).collect();
         let mut world = Self {
             server,
@@ -280,6 +286,58 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
+    }
+
+    /// Waits until every feed, to its end, is that of the model.
+    pub async fn feeds_rest(&self, what: &str) {
+        let end = tokio::time::Instant::now() + REST_LIMIT;
+        for user in (0..PEOPLE).map(person) {
+            loop {
+                let feed = self.user(&user).feed().await;
+                let feed: Vec<u64> = feed.iter().map(|id| id.parse().expect("ids are numbers")).collect();
+                let expected = self.model.lock().expect("no task panicked").feeds.feed(&user);
+                if feed == expected {
+                    break;
+                }
+                let only = |one: &[u64], other: &[u64]| -> Vec<u64> {
+                    one.iter().filter(|id| !other.contains(id)).copied().collect()
+                };
+                let (more, less) = (only(&feed, &expected), only(&expected, &feed));
+                assert!(
+                    tokio::time::Instant::now() < end,
+                    "after {what}, the feed of {user}: too much {more:?}, missing {less:?}, of {}",
+                    expected.len()
+                );
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    /// Waits until everybody looks to everybody else as the model says.
+    pub async fn presence_rests(&self, what: &str) {
+        let end = tokio::time::Instant::now() + REST_LIMIT;
+        let everybody = (0..PEOPLE).map(person).collect::<Vec<_>>();
+        let path = format!("/v1/presence?users={}", everybody.join(","));
+        for viewer in &everybody {
+            loop {
+                let seen = self.user(viewer).get(&path).await.expect(200).body;
+                let difference = self.unlike(viewer, seen["data"].as_array().expect("a list"));
+                let Some(difference) = difference else { break };
+                assert!(tokio::time::Instant::now() < end, "after {what}, to {viewer}: {difference}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    fn unlike(&self, viewer: &str, seen: &[Value]) -> Option<String> {
+        let model = self.model.lock().expect("no task panicked");
+        seen.iter().find_map(|seen| {
+            let user = seen["user"].as_str()?;
+            let devices = self.devices.iter().filter(|device| device.user == user && device.is_connected());
+            let expected = model.seen(viewer, user, devices.count());
+            let got = (seen["status"].as_str()?, usize::try_from(seen["devices"].as_u64()?).ok()?);
+            (user != viewer && got != expected).then(|| format!("{seen} instead of {expected:?}"))
+        })
     }
 
     async fn difference(&mut self, user: &str) -> Option<String> {

@@ -22,7 +22,19 @@ impl Device {
     pub async fn connect(&mut self, url: &str) {
         self.disconnect();
         self.session = Some(Session::resume(url, &self.user, std::mem::take(&mut self.since)).await);
-        // What it knew may be old: a real one asks for the counts.
+    }
+
+    /// Whether it is connected.
+    pub fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Ends its connection, and says so.
+    pub async fn goodbye(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.since = session.positions();
+            session.goodbye().await;
+        }
         self.told = None;
     }
 
@@ -32,6 +44,8 @@ impl Device {
             self.listen(&session);
             self.since = session.cut();
         }
+        // Nobody tells it anything any more.
+        self.told = None;
     }
 
     /// Takes in what came.

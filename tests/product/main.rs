@@ -1,5 +1,6 @@
-//! Inboxes of the real program against a model: random people post, answer, repost, react, follow and undo all of it, at
-//! once; two devices of each mark and reconnect; the program is killed. At rest every list, count and device agrees.
+//! The real program against a model: random people post, answer, repost, react, follow and undo all of it, at once; two
+//! devices of each mark, come, go and reconnect; the program is killed. At rest every feed, inbox, count and device
+//! agrees, and everybody is seen as they are.
 
 mod devices;
 mod model;
@@ -17,8 +18,8 @@ const ROUNDS: usize = 30;
 const ACTS: usize = 80;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn inboxes_equal_the_model_at_rest() {
-    let mut world = World::start(fama_tests::seed("inbox")).await;
+async fn everything_equals_the_model_at_rest() {
+    let mut world = World::start(fama_tests::seed("product")).await;
     let begun = Instant::now();
     for round in 0..ROUNDS {
         let batch = world.batch(ACTS);
@@ -29,12 +30,16 @@ async fn inboxes_equal_the_model_at_rest() {
         }
         world.run(&batch, &progress).await;
         world.rest("acts").await;
+        world.feeds_rest("acts").await;
         for _ in 0..6 {
             mark(&mut world).await;
         }
         relate(&mut world).await;
         if world.chance(2) {
             reconnect(&mut world).await;
+        }
+        if world.chance(3) {
+            come_and_go(&mut world).await;
         }
     }
     eprintln!("{} acts and {} rounds in {:?}", world.done, ROUNDS, begun.elapsed());
@@ -120,6 +125,7 @@ async fn relate(world: &mut World) {
         }
     }
     world.rest("a relation").await;
+    world.feeds_rest("a relation").await;
 }
 
 /// Some devices lose their connection and resume.
@@ -129,4 +135,23 @@ async fn reconnect(world: &mut World) {
     for device in world.devices.iter_mut().skip(first).step_by(3) {
         device.connect(&url).await;
     }
+}
+
+/// Some devices go, with or without a word, those that were away come back, and somebody chooses how to be seen.
+async fn come_and_go(world: &mut World) {
+    let url = world.server.ws_url();
+    let first = world.random.random_range(0..4);
+    let says_goodbye = world.chance(4);
+    for device in world.devices.iter_mut().skip(first).step_by(3) {
+        match device.is_connected() {
+            false => device.connect(&url).await,
+            true if says_goodbye => device.goodbye().await,
+            true => device.disconnect(),
+        }
+    }
+    let (user, chosen) = (world.somebody(), ["online", "away", "invisible"][world.random.random_range(0..3)]);
+    let body = json!({"status": chosen});
+    world.until(&user, None, Method::PUT, "/v1/presence", Some(&body), 204).await;
+    world.model.lock().expect("no task panicked").chosen.insert(user, chosen);
+    world.presence_rests("coming and going").await;
 }

@@ -1,6 +1,8 @@
-//! What inboxes must be: every act looked at one by one.
+//! What inboxes must be: every act looked at one by one; and what is known of feeds and presence.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use fama_tests::model::Model as Feeds;
 
 /// One who acts, and what: an event is in one group at most.
 type Event = (String, String);
@@ -128,8 +130,11 @@ impl Group {
 }
 
 /// Everybody's acts and inboxes.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Model {
+    pub feeds: Feeds,
+    /// As what users want to be seen, where they said so.
+    pub chosen: BTreeMap<String, &'static str>,
     pub inboxes: BTreeMap<String, Inbox>,
     pub posts: BTreeMap<String, Post>,
     pub reactions: BTreeSet<(String, String, String)>,
@@ -145,6 +150,10 @@ pub struct Post {
     pub author: String,
     /// Those notified.
     pub heard: Vec<String>,
+}
+
+fn number(id: &str) -> u64 {
+    id.parse().expect("ids are numbers")
 }
 
 fn pair(one: &str, other: &str) -> (String, String) {
@@ -187,6 +196,7 @@ impl Model {
         mentions: &[String],
     ) {
         let by = |model: &Self, id: &str| model.posts[id].author.clone();
+        self.feeds.publish(author, number(id));
         let name = format!("p/{id}");
         let mut heard: Vec<String> = Vec::new();
         if let Some(parent) = reply_to.map(|parent| by(self, parent)) {
@@ -213,6 +223,7 @@ impl Model {
     /// A post is deleted.
     pub fn delete(&mut self, id: &str) {
         let Some(post) = self.posts.remove(id) else { return };
+        self.feeds.delete(&post.author, number(id));
         for user in &post.heard {
             self.undo(user, &post.author, &format!("p/{id}"));
         }
@@ -235,6 +246,7 @@ impl Model {
 
     /// A follow is set or undone.
     pub fn follow(&mut self, user: &str, author: &str, active: bool) {
+        self.feeds.follow(user, author, active);
         let row = pair(user, author);
         let changed = if active { self.follows.insert(row) } else { self.follows.remove(&row) };
         if changed && active {
@@ -246,6 +258,7 @@ impl Model {
 
     /// A block is set or undone.
     pub fn block(&mut self, user: &str, target: &str, active: bool) {
+        self.feeds.block(user, target, active);
         if !active {
             self.blocks.remove(&pair(user, target));
         } else if self.blocks.insert(pair(user, target)) {
@@ -258,10 +271,20 @@ impl Model {
 
     /// A mute is set or undone.
     pub fn mute(&mut self, user: &str, target: &str, active: bool) {
+        self.feeds.mute(user, target, active);
         if !active {
             self.mutes.remove(&pair(user, target));
         } else if self.mutes.insert(pair(user, target)) {
             self.inboxes.entry(user.to_owned()).or_default().hide(target);
+        }
+    }
+
+    /// How a user with so many devices connected looks to another: status and devices.
+    pub fn seen(&self, viewer: &str, user: &str, devices: usize) -> (&'static str, usize) {
+        match self.chosen.get(user).copied().unwrap_or("online") {
+            _ if devices == 0 || self.blocks.contains(&pair(user, viewer)) => ("offline", 0),
+            "invisible" => ("offline", 0),
+            chosen => (chosen, devices),
         }
     }
 }
