@@ -20,6 +20,7 @@ pub mod json;
 pub mod net;
 pub mod presence;
 pub mod ratelimit;
+pub mod revocation;
 pub mod role;
 pub mod server;
 mod sockets;

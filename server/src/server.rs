@@ -21,6 +21,7 @@ use crate::gateway::GatewayHandle;
 use crate::health::Health;
 use crate::ids::Minter;
 use crate::presence::{self, Presence};
+use crate::revocation::Revocations;
 use crate::supervisor::{self, Parts, Supervisor};
 use crate::telemetry::metrics::Shared;
 use crate::telemetry::{Metrics, names};
@@ -57,6 +58,7 @@ struct World {
     minter: Arc<Minter>,
     presence: Arc<Presence>,
     authority: Arc<Authority>,
+    revocations: Arc<Revocations>,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     node: NodeId,
@@ -82,6 +84,14 @@ impl World {
         });
         let authority = Authority::new(&config.auth, Arc::clone(&clock)).map_err(|why| anyhow!(why))?;
         let presence = presence(config, &backends, &clock, &node);
+        let gateway = Arc::default();
+        let revocations = Revocations::new(
+            Arc::clone(&backends.stores.revocations),
+            Arc::clone(authority.revoked()),
+            Arc::clone(&clock),
+            Arc::clone(&gateway),
+        );
+        revocations.load().await.context("revoked tokens could not be read")?;
         Ok(Self {
             presence: Arc::new(presence),
             health: Arc::new(Health::new(Arc::clone(&clock), Arc::clone(&backends.probe))),
@@ -89,7 +99,8 @@ impl World {
             authority: Arc::new(authority),
             minter: Arc::new(minter),
             feeds,
-            gateway: Arc::default(),
+            gateway,
+            revocations: Arc::new(revocations),
             node,
             delivery,
             backends,
@@ -153,6 +164,7 @@ impl World {
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
             connections: self.connections(),
+            revocations: Arc::clone(&self.revocations),
             drain: Box::new(move || drained.notify_one()),
             observe: self.observer(),
             clock: Arc::clone(&self.clock),
@@ -195,6 +207,11 @@ impl World {
                 authority.run().await;
                 std::future::pending::<()>().await;
             }
+        });
+        let revocations = Arc::clone(&self.revocations);
+        supervisor.repeat("revocations", move || {
+            let revocations = Arc::clone(&revocations);
+            async move { revocations.run().await }
         });
         let (metrics, stores) = (Arc::clone(&self.metrics), self.backends.stores.clone());
         let (jobs, clock) = (Arc::clone(&self.backends.jobs), Arc::clone(&self.clock));

@@ -1,7 +1,7 @@
 //! The durable store: what is acknowledged is here, and nowhere else.
 //!
 //! Traits and their contracts in [`posts`], [`graph`], [`modes`], [`reactions`], [`users`], [`presence`],
-//! [`outbox`], [`idempotency`], [`inbox`] and [`leases`]; the rows in [`model`]. A backend implements all of them and passes the suites
+//! [`outbox`], [`idempotency`], [`inbox`], [`revocations`] and [`leases`]; the rows in [`model`]. A backend implements all of them and passes the suites
 //! in `contract` (feature `contract`). The embedded backend is `embedded` (feature `embedded`).
 //!
 //! Common to all traits:
@@ -33,6 +33,7 @@ pub mod outbox;
 pub mod posts;
 pub mod presence;
 pub mod reactions;
+pub mod revocations;
 pub mod users;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub use outbox::{OutboxRow, OutboxState, OutboxStore, RowId, SLOTS, Task, slot_o
 pub use posts::{AuthorPage, PostChange, PostStore};
 pub use presence::{ChosenStatus, PresenceRow, PresenceStore};
 pub use reactions::{Reaction, ReactionStore, ReactionSummary};
+pub use revocations::{Revocation, RevocationStore, Revoked};
 pub use users::UserStore;
 
 /// All stores of one backend.
@@ -79,4 +81,6 @@ pub struct Stores {
     pub leases: Arc<dyn LeaseStore>,
     /// Notifications.
     pub inbox: Arc<dyn InboxStore>,
+    /// Tokens that are not believed any more.
+    pub revocations: Arc<dyn RevocationStore>,
 }

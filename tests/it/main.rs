@@ -19,6 +19,7 @@ mod posts;
 mod presence;
 mod realtime;
 mod relations;
+mod revocation;
 
 use std::time::Duration;
 

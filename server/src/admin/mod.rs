@@ -1,7 +1,8 @@
-//! What operators ask, on a listener of its own: metrics, draining, author modes, work set aside.
+//! What operators ask, on a listener of its own: metrics, draining, author modes, work set aside, revocations.
 
 mod authors;
 mod dlq;
+mod revoke;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::auth::Refusal;
 use crate::config::Secret;
 use crate::error::ApiError;
 use crate::health::Health;
+use crate::revocation::Revocations;
 use crate::telemetry::Metrics;
 
 /// What operators' requests work with.
@@ -37,6 +39,8 @@ pub struct Inner {
     pub health: Arc<Health>,
     /// How many sockets there are.
     pub connections: Box<dyn Fn() -> usize + Send + Sync>,
+    /// Revokes tokens.
+    pub revocations: Arc<Revocations>,
     /// Begins to drain.
     pub drain: Box<dyn Fn() + Send + Sync>,
     /// Sets gauges before they are read.
@@ -59,6 +63,7 @@ pub fn router(inner: Inner) -> Router {
         .route("/admin/authors/{id}", get(authors::get).put(authors::put))
         .route("/admin/dlq", get(dlq::list))
         .route("/admin/dlq/replay", post(dlq::replay))
+        .route("/admin/revoke", post(revoke::post))
         .route("/health/live", get(|| async { StatusCode::OK }))
         .route("/health/ready", get(ready))
         .method_not_allowed_fallback(no_method)

@@ -7,6 +7,7 @@ use fama_fanout::Clock;
 use super::api_keys::{ApiKeys, Service};
 use super::jwks::{Keys, Source};
 use super::jwt::{self, MAX_TOKEN, Rules};
+use super::revoked::RevokedSet;
 use super::seen::Seen;
 use super::{Refusal, Verified, keys};
 use crate::config;
@@ -22,6 +23,7 @@ pub struct Authority {
     insecure: bool,
     configured: bool,
     seen: Seen,
+    revoked: Arc<RevokedSet>,
     clock: Arc<dyn Clock>,
 }
 
@@ -48,6 +50,7 @@ impl Authority {
             api_keys,
             insecure: config.insecure,
             seen: Seen::new(REMEMBERED),
+            revoked: Arc::default(),
             clock,
         })
     }
@@ -90,7 +93,15 @@ impl Authority {
         }
         let verified = result?;
         jwt::in_time(&verified, self.clock.now())?;
+        if self.revoked.holds(&verified) {
+            return Err(Refusal::Revoked);
+        }
         Ok(verified)
+    }
+
+    /// What is not believed any more; whoever revokes adds to it.
+    pub fn revoked(&self) -> &Arc<RevokedSet> {
+        &self.revoked
     }
 
     /// Checks everything but time. Signatures that were found right with the present keys are not computed again.

@@ -1,7 +1,7 @@
 //! Who is calling: tokens, API keys, and on whose behalf.
 //!
 //! [`jwt`] checks one token against [`keys`]; [`jwks`] fetches keys; [`api_keys`] knows the services; [`authority`] puts
-//! them together and remembers what it verified; [`mint`] signs tokens for the command line and the demonstration.
+//! them together and remembers what it verified; [`revoked`] knows what is not believed any more; [`mint`] signs tokens for the command line and the demonstration.
 
 pub mod api_keys;
 pub mod authority;
@@ -9,6 +9,7 @@ pub mod jwks;
 pub mod jwt;
 pub mod keys;
 pub mod mint;
+pub mod revoked;
 mod seen;
 
 use bytes::Bytes;
@@ -94,6 +95,9 @@ pub enum Refusal {
     /// The API key is unknown.
     #[error("the API key is unknown")]
     ApiKey,
+    /// An operator revoked it, or all of its user's.
+    #[error("the token was revoked: sign in again")]
+    Revoked,
     /// The keys could not be fetched yet.
     #[error("the keys that verify tokens could not be fetched yet")]
     KeysUnavailable,

@@ -13,6 +13,7 @@ mod posts;
 mod presence;
 mod reactions;
 mod relations;
+mod revocations;
 mod users;
 
 use fama_protocol::{AppId, NodeNumber, PostId, UnixMs, UserId};
@@ -28,6 +29,7 @@ pub use posts::posts;
 pub use presence::presence;
 pub use reactions::reactions;
 pub use relations::{relations, relations_crowd};
+pub use revocations::revocations;
 pub use users::users;
 
 use crate::{Delivery, ErrorKind, OutboxRow, Post, Result, SLOTS, Stores, Visibility};
@@ -39,7 +41,7 @@ macro_rules! storage_contract {
     ($fresh:expr) => {
         $crate::storage_contract!(
             $fresh, posts, graph, graph_crowd, relations, relations_crowd, modes, reactions, users, presence,
-            outbox, idempotency, leases, inbox, inbox_bounds
+            outbox, idempotency, leases, inbox, inbox_bounds, revocations
         );
     };
     ($fresh:expr, $($suite:ident),+) => {

@@ -102,6 +102,7 @@ pub(super) mod table {
     pub const DUE: u8 = b'd';
     pub const CLAIMED_AT: u8 = b'i';
     pub const ENDING: u8 = b'n';
+    pub const REVOKED: u8 = b'v';
 
     pub const INBOX: u8 = b'h';
     pub const GROUP: u8 = b'g';

@@ -63,6 +63,7 @@ mod presence;
 mod queue;
 mod reactions;
 mod relations;
+mod revocations;
 mod rows;
 mod tables;
 mod txn;
@@ -138,7 +139,8 @@ impl EmbeddedStore {
             outbox: store.clone(),
             idempotency: store.clone(),
             leases: store.clone(),
-            inbox: store,
+            inbox: store.clone(),
+            revocations: store,
         }
     }
 

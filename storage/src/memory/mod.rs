@@ -8,6 +8,7 @@ mod outbox;
 mod posts;
 mod presence;
 mod reactions;
+mod revocations;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use fama_protocol::{AppId, PostId, UnixMs, UserId};
 
 use crate::{
     Dispatch, Edge, ErrorKind, Lease, ModeRecord, OutboxRow, OutboxState, Post, PresenceRow, Profile,
-    Relation, Result, RowId, StorageError, StoredResponse, Stores, Task,
+    Relation, Result, Revoked, RowId, StorageError, StoredResponse, Stores, Task,
 };
 
 /// The store in memory. Clones share it.
@@ -28,7 +29,10 @@ struct State {
     apps: BTreeMap<AppId, App>,
     leases: BTreeMap<String, Lease>,
     marks: BTreeMap<String, u64>,
+    revocations: BTreeMap<RevocationKey, UnixMs>,
 }
+
+type RevocationKey = (UnixMs, AppId, Revoked);
 
 /// The rows of one app.
 #[derive(Default)]
@@ -129,7 +133,8 @@ impl MemoryStore {
             outbox: store.clone(),
             idempotency: store.clone(),
             leases: store.clone(),
-            inbox: store,
+            inbox: store.clone(),
+            revocations: store,
         }
     }
 
