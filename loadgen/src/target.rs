@@ -52,7 +52,8 @@ impl Place {
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{server}\n[storage]\npath = '{}'\n\
              [auth]\nhmac_secret = \"{SECRET}\"\n\
-             [limits]\nuser_per_minute = 0\naddress_per_minute = 0\n{config}\n",
+             [limits]\nuser_per_minute = 0\naddress_per_minute = 0\nconnections_per_address = 0\nunauthenticated = 0\n\
+             handshakes_per_s = 0\nhandshakes_per_address_per_minute = 0\n{config}\n",
             folder.path().join("store").display()
         );
         std::fs::write(&file, text)?;

@@ -146,6 +146,13 @@ impl ApiError {
     }
 
     /// 503.
+    pub fn busy(retry_after_s: u64) -> Self {
+        let mut error = Self::unavailable("the server has more to do than it can: try again later");
+        error.retry_after_s = Some(retry_after_s);
+        error
+    }
+
+    /// 503.
     pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
         error.retry_after_s = Some(RETRY_AFTER_S);

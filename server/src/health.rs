@@ -36,6 +36,7 @@ pub struct Health {
     probe: Arc<dyn Probe>,
     ready: AtomicBool,
     draining: AtomicBool,
+    no_memory: AtomicBool,
 }
 
 /// What `/health` answers.
@@ -61,7 +62,8 @@ impl Health {
     /// Not ready yet.
     pub fn new(clock: Arc<dyn Clock>, probe: Arc<dyn Probe>) -> Self {
         let started_ms = clock.monotonic_ms();
-        Self { clock, started_ms, probe, ready: AtomicBool::new(false), draining: AtomicBool::new(false) }
+        let [ready, draining, no_memory] = [(); 3].map(|()| AtomicBool::new(false));
+        Self { clock, started_ms, probe, ready, draining, no_memory }
     }
 
     /// Every part has started.
@@ -74,6 +76,11 @@ impl Health {
         self.draining.store(true, Ordering::Release);
     }
 
+    /// Whether there is no memory for anybody new.
+    pub fn set_no_memory(&self, is_so: bool) {
+        self.no_memory.store(is_so, Ordering::Release);
+    }
+
     /// Whether it is on its way out.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
@@ -82,7 +89,7 @@ impl Health {
     /// Whether new work may come. Trouble of a part is not told here: all nodes share it, and sending everybody away
     /// would make it worse.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && !self.is_draining()
+        self.ready.load(Ordering::Acquire) && !self.is_draining() && !self.no_memory.load(Ordering::Acquire)
     }
 
     /// Milliseconds since the start.

@@ -1,8 +1,9 @@
 //! A plain HTTP/1 server for requests that are few: the admin listener. The public listener is the connection engine's.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -17,6 +18,8 @@ use tower::Service;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an error of accepting, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two warnings of the same.
+const WARNINGS: Duration = Duration::from_secs(10);
 /// Headers of a request.
 const MAX_HEADERS: usize = 64;
 
@@ -28,6 +31,9 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let permits = Arc::new(Semaphore::new(connections));
+    // Let go of when there is no descriptor left: operators and probes get in all the same, one at a time.
+    let mut spare = spare_file();
+    let mut warned: Option<Instant> = None;
     loop {
         let permit = tokio::select! {
             () = told(&mut stop) => break,
@@ -39,20 +45,30 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                spare = spare.or_else(spare_file);
                 let (router, stop) = (router.clone(), stop.clone());
                 tokio::spawn(async move {
                     connection(stream, peer, router, stop).await;
                     drop(permit);
                 });
             }
+            Err(_) if spare.take().is_some() => {}
             Err(error) => {
-                tracing::warn!(%error, "no connection could be accepted");
+                if warned.is_none_or(|at| at.elapsed() >= WARNINGS) {
+                    tracing::warn!(%error, "no connection of operators could be accepted");
+                    warned = Some(Instant::now());
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
+                spare = spare_file();
             }
         }
     }
     let all = u32::try_from(connections).unwrap_or(u32::MAX);
     let _ = permits.acquire_many(all).await;
+}
+
+fn spare_file() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut stop: watch::Receiver<bool>) {

@@ -5,10 +5,11 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
 use std::sync::{Mutex, PoisonError};
 
-/// A rate: so many a minute, and as many at once after a quiet minute.
+/// A rate: so many a minute (or second), and as many at once after a quiet one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    per_minute: u32,
+    amount: u32,
+    window_us: u64,
 }
 
 /// What a request found.
@@ -16,7 +17,7 @@ pub struct Rate {
 pub struct Decision {
     /// Whether it may go on.
     pub allowed: bool,
-    /// Requests a minute.
+    /// Requests in a minute, or second.
     pub limit: u32,
     /// Requests that could follow at once.
     pub remaining: u32,
@@ -31,12 +32,17 @@ const MINUTE_US: u64 = 60_000_000;
 impl Rate {
     /// `None` for 0: off.
     pub fn per_minute(per_minute: u32) -> Option<Self> {
-        (per_minute > 0).then_some(Self { per_minute })
+        (per_minute > 0).then_some(Self { amount: per_minute, window_us: MINUTE_US })
+    }
+
+    /// `None` for 0: off. At most a million.
+    pub fn per_second(per_second: u32) -> Option<Self> {
+        (per_second > 0).then_some(Self { amount: per_second, window_us: 1_000_000 })
     }
 
     /// Microseconds that one request costs.
     fn cost_us(self) -> u64 {
-        MINUTE_US / u64::from(self.per_minute)
+        self.window_us / u64::from(self.amount)
     }
 
     /// Decides for one request. `full_at` is when the bucket is full again; the second value is the new one, the old one
@@ -44,16 +50,15 @@ impl Rate {
     pub fn decide(self, full_at_us: u64, now_us: u64) -> (Decision, u64) {
         let (cost, base) = (self.cost_us(), full_at_us.max(now_us));
         let after = base + cost;
-        // A request is allowed if the bucket would be full again within a minute after it.
-        let most = now_us + cost * u64::from(self.per_minute);
+        // A request is allowed if the bucket would be full again within its window after it.
+        let most = now_us + cost * u64::from(self.amount);
         let allowed = after <= most;
         let full_at = if allowed { after } else { full_at_us };
         let used = full_at.max(now_us) - now_us;
-        let remaining =
-            self.per_minute - u32::try_from(used.div_ceil(cost)).unwrap_or(u32::MAX).min(self.per_minute);
+        let remaining = self.amount - u32::try_from(used.div_ceil(cost)).unwrap_or(u32::MAX).min(self.amount);
         let decision = Decision {
             allowed,
-            limit: self.per_minute,
+            limit: self.amount,
             remaining,
             reset_s: used.div_ceil(1_000_000),
             retry_after_s: if allowed { 0 } else { (after - most).div_ceil(1_000_000).max(1) },

@@ -3,18 +3,19 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use fama_fanout::live::{Delivery, NodeId};
-use fama_fanout::{Clock, Deps, Feeds};
+use fama_fanout::{Clock, Deps, Feeds, JobQueue};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use crate::api::{self, Cursors, Limiter};
+use crate::api::{self, Cursors, Limiter, Shedder};
 use crate::auth::Authority;
 use crate::backends::{Backends, settings};
+use crate::capacity::{self, Ceiling, Pressure};
 use crate::config::Config;
 use crate::demo::Demo;
 use crate::gateway::GatewayHandle;
@@ -25,16 +26,19 @@ use crate::revocation::Revocations;
 use crate::supervisor::{self, Parts, Supervisor};
 use crate::telemetry::metrics::Shared;
 use crate::telemetry::{Metrics, names};
-use crate::{admin, http_server, role, sockets};
+use crate::{admin, drain, http_server, role, sockets};
 
 /// Connections to the admin listener at once.
 const ADMIN_CONNECTIONS: usize = 64;
 /// Between two drains of histograms.
 const METRICS_MS: u64 = 5_000;
-/// Kept of the time to stop for the store, which writes what waits.
-const LAST_S: u64 = 2;
-/// Of the time to stop, the part in which sockets are closed: one after the other, so that they do not all come back at once.
-const DRAIN_PART: u32 = 2;
+/// Between two looks at the memory in use.
+const MEMORY_MS: u64 = 500;
+/// Feeds forgotten at once when memory is scarce, and how long they were not read.
+const FORGOTTEN: usize = 10_000;
+const UNREAD_MS: u64 = 60_000;
+/// Between two looks at whether something has ended.
+const POLL: Duration = Duration::from_millis(20);
 
 /// A server that runs.
 pub struct Server {
@@ -46,6 +50,7 @@ pub struct Server {
     minter: Arc<Minter>,
     drained: Arc<Notify>,
     drain: Duration,
+    jobs: Arc<dyn JobQueue>,
     gateway: Arc<GatewayHandle>,
 }
 
@@ -62,6 +67,7 @@ struct World {
     metrics: Arc<Metrics>,
     health: Arc<Health>,
     node: NodeId,
+    shedder: Arc<Shedder>,
     /// Set once it is started; it is started last.
     gateway: Arc<OnceLock<Weak<GatewayHandle>>>,
 }
@@ -98,6 +104,10 @@ impl World {
             metrics: Arc::new(Metrics::new()?),
             authority: Arc::new(authority),
             minter: Arc::new(minter),
+            shedder: Arc::new(Shedder::new(
+                config.limits.requests,
+                Duration::from_millis(config.server.request_ms),
+            )),
             feeds,
             gateway,
             revocations: Arc::new(revocations),
@@ -123,6 +133,7 @@ impl World {
             clock: Arc::clone(&self.clock),
             cursors: self.cursors(config)?,
             limiter: Limiter::new(&config.limits),
+            shedder: Arc::clone(&self.shedder),
             metrics: Arc::clone(&self.metrics),
             health: Arc::clone(&self.health),
             connections: self.connections(),
@@ -177,7 +188,10 @@ impl World {
     fn observer(&self) -> Box<dyn Fn() + Send + Sync> {
         let (metrics, upkeep) = (Arc::clone(&self.metrics), Arc::clone(&self.backends.upkeep));
         let (health, feeds) = (Arc::clone(&self.health), self.feeds.clone());
+        let shedder = Arc::clone(&self.shedder);
         Box::new(move || {
+            metrics.gauge(names::IN_FLIGHT, None).set(shedder.in_flight() as f64);
+            metrics.total(names::SHED, shedder.refused());
             upkeep.observe(&metrics);
             let up = health.store() == crate::health::PartHealth::Ok;
             metrics.gauge(names::STORE_UP, None).set(if up { 1.0 } else { 0.0 });
@@ -185,6 +199,56 @@ impl World {
             metrics.gauge(names::LAG, None).set(feeds.lag_ms() as f64 / 1_000.0);
             metrics.gauge(names::REBUILDS, None).set(feeds.rebuilds.waiting() as f64);
         })
+    }
+
+    /// Looks after the memory in use: beyond the ceiling nobody new comes in, and near it caches give theirs back.
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+    fn watch_memory(&self, config: &Config, supervisor: &mut Supervisor) {
+        let fifths = |bytes: u64| bytes / 5 * 4;
+        let bytes = match config.limits.memory_bytes {
+            0 => capacity::memory().map(fifths),
+            bytes => Some(bytes),
+        };
+        let Some(bytes) = bytes else {
+            return tracing::warn!("how much memory there is can't be read: set `limits.memory_bytes`");
+        };
+        self.metrics.gauge(names::MEMORY_LIMIT, None).set(bytes as f64);
+        let ceiling = Arc::new(Mutex::new((Ceiling::new(bytes), Pressure::None)));
+        let (clock, feeds) = (Arc::clone(&self.clock), Arc::clone(&self.backends.feeds));
+        let (metrics, health) = (Arc::clone(&self.metrics), Arc::clone(&self.health));
+        let gateway = Arc::clone(&self.gateway);
+        supervisor.repeat("memory", move || {
+            let (clock, feeds) = (Arc::clone(&clock), Arc::clone(&feeds));
+            let resident = capacity::resident().unwrap_or(0);
+            metrics.gauge(names::RESIDENT, None).set(resident as f64);
+            let (pressure, before) = {
+                let mut ceiling = ceiling.lock().unwrap_or_else(PoisonError::into_inner);
+                let pressure = ceiling.0.observe(resident);
+                (pressure, std::mem::replace(&mut ceiling.1, pressure))
+            };
+            let is_full = pressure == Pressure::Full;
+            health.set_no_memory(is_full);
+            if let Some(gateway) = gateway.get().and_then(Weak::upgrade) {
+                gateway.set_no_memory(is_full);
+            }
+            if is_full && before != Pressure::Full {
+                tracing::warn!(
+                    resident,
+                    limit = bytes,
+                    "memory is full: new sockets are refused until some is free"
+                );
+            }
+            async move {
+                let unread = if is_full { 0 } else { UNREAD_MS };
+                if pressure > Pressure::None {
+                    let before = clock.monotonic_ms().saturating_sub(unread);
+                    if let Err(error) = feeds.expire(before, FORGOTTEN).await {
+                        tracing::warn!(%error, "feeds could not be forgotten");
+                    }
+                }
+                clock.sleep(MEMORY_MS).await;
+            }
+        });
     }
 
     fn start_tasks(&self, config: &Config, supervisor: &mut Supervisor) {
@@ -278,6 +342,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         role::check(&config.server.roles, backends.in_process).map_err(|why| anyhow!(why))?;
         let world = World::new(config, backends, clock).await?;
+        let files = capacity::files();
         warn_about(config, &world.authority);
         // The connection engine counts by macros. Another server of the same process has the rest of its own.
         let _ = metrics::set_global_recorder(Shared(Arc::clone(&world.metrics)));
@@ -295,8 +360,19 @@ impl Server {
             clock: Arc::clone(&world.clock),
             node: world.node.clone(),
         };
-        let gateway = Arc::new(sockets::start(config, parts, router).await?);
+        let connections = capacity::connections(config.limits.connections, files);
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+        world.metrics.gauge(names::FILES, None).set(files as f64);
+        if connections.most < config.limits.connections {
+            tracing::warn!(
+                files,
+                connections = connections.most,
+                "`limits.connections` is more than the limit of open files allows and is lowered: raise that limit"
+            );
+        }
+        let gateway = Arc::new(sockets::start(config, connections, parts, router).await?);
         let _ = world.gateway.set(Arc::downgrade(&gateway));
+        world.watch_memory(config, &mut supervisor);
         let router = admin::router(world.admin(config, &drained));
         supervisor.spawn("admin listener", |stop| {
             http_server::serve(admin_listener, router, ADMIN_CONNECTIONS, stop)
@@ -311,6 +387,7 @@ impl Server {
             presence: world.presence,
             minter: world.minter,
             drained,
+            jobs: world.backends.jobs,
             drain: Duration::from_secs(config.server.drain_s),
         })
     }
@@ -334,26 +411,56 @@ impl Server {
         }
     }
 
-    /// Ends in order, within `server.drain_s`: not ready, no new work, work finished, leases handed back.
+    /// Ends in order, within `server.drain_s`: not ready, no new sockets, those that are there are closed, work finished,
+    /// leases handed back. Each step has its end in the time that was given, so none takes another's.
     pub async fn stop(self) {
+        let (begun, plan) = (Instant::now(), drain::Plan::of(self.drain));
         self.health.set_draining();
-        let most = self.drain.saturating_sub(Duration::from_secs(LAST_S)).max(Duration::from_millis(500));
-        let end = Instant::now() + most;
-        let sockets = self.gateway.drain(most / DRAIN_PART);
-        if tokio::time::timeout(most * 3 / 4, sockets).await.is_err() {
-            tracing::warn!("some sockets did not close in time and are cut off");
+        self.gateway.refuse_new();
+        let has_clients = || self.gateway.connections() > 0;
+        while has_clients() && begun.elapsed() < plan.lead {
+            tokio::time::sleep(POLL).await;
+        }
+        let over = plan.evicted.saturating_sub(begun.elapsed());
+        // The last to be closed have half of what is left to answer.
+        let answers = plan.finished.saturating_sub(plan.evicted) / 2;
+        let closed = within(begun, plan.evicted + answers, self.gateway.drain(over)).await;
+        let requests = within(begun, plan.evicted + answers, self.gateway.finish_requests()).await;
+        if !(closed && requests) {
+            tracing::warn!("some clients did not end in time and are cut off");
         }
         if let Ok(gateway) = Arc::try_unwrap(self.gateway) {
-            let _ = tokio::task::spawn_blocking(move || gateway.stop()).await;
+            let stopping = tokio::task::spawn_blocking(move || gateway.stop());
+            within(begun, plan.finished, async { drop(stopping.await) }).await;
         }
-        // Before the tasks end: the store still takes it.
-        let left = end.saturating_duration_since(Instant::now());
-        if tokio::time::timeout(left / 2, self.presence.stop()).await.is_err() {
+        // Before the tasks end: the store still takes it. What is owed stays in the outbox, for the next start.
+        let step = plan.finished.saturating_sub(begun.elapsed()) / 3;
+        if !within(begun, begun.elapsed() + step, nothing_waits(&*self.jobs)).await {
+            tracing::warn!("some work waits for the next start");
+        }
+        if !within(begun, begun.elapsed() + step, self.presence.stop()).await {
             tracing::warn!("when users were seen last is not written for all of them");
         }
-        self.supervisor.stop(end.saturating_duration_since(Instant::now())).await;
-        if let Err(error) = self.minter.release().await {
+        self.supervisor.stop(plan.finished.saturating_sub(begun.elapsed())).await;
+        let mut released = Ok(());
+        within(begun, plan.finished + POLL, async { released = self.minter.release().await }).await;
+        if let Err(error) = released {
             tracing::warn!(%error, "the node number could not be handed back; it is free once its lease ends");
+        }
+    }
+}
+
+/// Does it, at most until so long after `begun`; whether it was done.
+async fn within(begun: Instant, until: Duration, what: impl Future<Output = ()>) -> bool {
+    tokio::time::timeout(until.saturating_sub(begun.elapsed()), what).await.is_ok()
+}
+
+/// Waits until all jobs are with a worker.
+async fn nothing_waits(jobs: &dyn JobQueue) {
+    use fama_fanout::jobs::Lane;
+    for lane in [Lane::Urgent, Lane::Small, Lane::Large] {
+        while jobs.depth(lane).await.is_ok_and(|waiting| waiting > 0) {
+            tokio::time::sleep(POLL).await;
         }
     }
 }
@@ -395,6 +502,7 @@ pub async fn run(
         () = shutdown => Ok(()),
         ended = server.ended() => ended,
     };
+    drain::arm(server.drain);
     server.stop().await;
     ended
 }

@@ -14,11 +14,12 @@ use fama_storage::PostStore;
 
 use crate::auth::{Authority, Refusal, Verified};
 use crate::backends::Backends;
+use crate::capacity::Connections;
 use crate::config::Config;
 use crate::gateway::config::{GatewayConfig, Limits};
 use crate::gateway::namespaces::Namespaces;
 use crate::gateway::ports::{Authenticator, Ports, Principal, SubscriptionGrant, TokenRefusal};
-use crate::gateway::{Gateway, GatewayHandle};
+use crate::gateway::{Bounds, Gateway, GatewayHandle};
 use crate::presence::Presence;
 
 /// Entries of a log that one replay turns into events.
@@ -43,7 +44,12 @@ pub struct Parts<'a> {
 }
 
 /// Starts the connection engine; requests that are not for a socket go to `router`, on the runtime of the caller.
-pub async fn start(config: &Config, parts: Parts<'_>, router: Router) -> anyhow::Result<GatewayHandle> {
+pub async fn start(
+    config: &Config,
+    connections: Connections,
+    parts: Parts<'_>,
+    router: Router,
+) -> anyhow::Result<GatewayHandle> {
     let Parts { backends, feeds, delivery, presence, authority, clock, node } = parts;
     let stores = &backends.stores;
     let list = Celebrities {
@@ -69,7 +75,9 @@ pub async fn start(config: &Config, parts: Parts<'_>, router: Router) -> anyhow:
         node,
     };
     let address = config.server.listen;
-    let started = Gateway::start(settings(config)?, ports, router, tokio::runtime::Handle::current()).await;
+    let mut settings = settings(config)?;
+    (settings.limits.connections, settings.limits.told) = (connections.most, connections.told);
+    let started = Gateway::start(settings, ports, router, tokio::runtime::Handle::current()).await;
     started.with_context(|| unusable(address))
 }
 
@@ -88,10 +96,19 @@ fn settings(config: &Config) -> anyhow::Result<GatewayConfig> {
         listen: config.server.listen,
         shards: config.server.shards,
         allowed_origins: config.server.allowed_origins.clone(),
+        trusted_proxies: config.server.trusted_proxies.iter().filter_map(|text| text.parse().ok()).collect(),
         ping_s: u32::try_from(config.server.ping_s).map_err(|_| anyhow!("`server.ping_s` is too large"))?,
         limits: Limits {
             connections: config.limits.connections,
+            admission: Bounds {
+                per_address: config.limits.connections_per_address,
+                unauthenticated: config.limits.unauthenticated,
+                handshakes_per_s: config.limits.handshakes_per_s,
+                handshakes_per_address: config.limits.handshakes_per_address_per_minute,
+            },
             queue_bytes: config.limits.queue_bytes,
+            queue_bytes_total: config.limits.queue_bytes_total,
+            send_buffer: (config.limits.send_buffer_bytes > 0).then_some(config.limits.send_buffer_bytes),
             ..Limits::default()
         },
         namespaces: Arc::new(namespaces),

@@ -66,6 +66,8 @@ impl Default for Setup {
             ("auth.api_keys", Value::from(vec![format!("tests:{}", token::SERVICE_KEY_SHA256)])),
             ("limits.user_per_minute", Value::from(0)),
             ("limits.address_per_minute", Value::from(0)),
+            ("limits.connections_per_address", Value::from(0)),
+            ("limits.handshakes_per_address_per_minute", Value::from(0)),
         ] {
             put(&mut config, key, value);
         }
@@ -74,7 +76,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// The configuration of tests: no rate limits, the secret and service key of [`token`].
+    /// The configuration of tests: no limits by address, no rates, the secret and service key of [`token`].
     pub fn new() -> Self {
         Self::default()
     }

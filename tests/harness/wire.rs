@@ -103,6 +103,15 @@ impl Wire {
         Self { stream, unread: Vec::new() }
     }
 
+    /// The same, from this address of ours.
+    pub async fn open_from(source: &str, address: &str) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(format!("{source}:0").parse().expect("an address")).expect("an address of ours");
+        let stream = socket.connect(address.parse().expect("an address")).await.expect("the server accepts");
+        stream.set_nodelay(true).expect("a socket");
+        Self { stream, unread: Vec::new() }
+    }
+
     /// Connects and upgrades to a WebSocket at `path`.
     pub async fn websocket(address: &str, path: &str) -> Self {
         Self::open(address).await.upgraded(address, path).await

@@ -14,6 +14,7 @@ mod limits;
 mod namespaces;
 mod notifications;
 mod operations;
+mod overload;
 mod pages;
 mod posts;
 mod presence;

@@ -43,6 +43,10 @@ pub async fn edge(Extract(state): Extract<State>, request: Request, next: Next) 
     cors(response.headers_mut(), origin.as_ref(), preflight, &state);
     secure(response.headers_mut());
     response.headers_mut().insert(REQUEST_ID, request_id.clone());
+    if state.health.is_draining() {
+        // The next request goes to whoever stays.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let took = started.elapsed();
     let status = response.status();
     // The pattern of the route and not its path: ids are the app's own, and queries carry tickets.

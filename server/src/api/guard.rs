@@ -1,6 +1,8 @@
 //! What every request to the API passes: rates, sign-in, size and time of the body, the deadline.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -8,11 +10,12 @@ use axum::extract::{ConnectInfo, MatchedPath, Request, State as Extract};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use fama_protocol::{AppId, UserId};
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::State;
 use super::caller::{Caller, identify};
+use super::shed::Busy;
 use crate::config::{Limits, RouteRate};
 use crate::error::{ApiError, ApiResult};
 use crate::net::{client_address, rate_key};
@@ -82,6 +85,43 @@ fn peer(request: &Request) -> IpAddr {
     info.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip())
 }
 
+/// Methods of each path of the API, as its description has them.
+pub fn methods(paths: &utoipa::openapi::Paths) -> HashMap<String, Vec<Method>> {
+    let of = |item: &utoipa::openapi::PathItem| {
+        let all = [
+            (item.get.is_some(), Method::GET),
+            (item.get.is_some(), Method::HEAD),
+            (item.post.is_some(), Method::POST),
+            (item.put.is_some(), Method::PUT),
+            (item.patch.is_some(), Method::PATCH),
+            (item.delete.is_some(), Method::DELETE),
+        ];
+        all.into_iter().filter_map(|(is, method)| is.then_some(method)).collect()
+    };
+    paths.paths.iter().map(|(path, item)| (path.clone(), of(item))).collect()
+}
+
+/// Which methods a path has is no secret, and a method that it does not have is wrong whoever asks: so it comes before
+/// sign-in.
+pub async fn known_methods(
+    Extract(known): Extract<Arc<HashMap<String, Vec<Method>>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    if let Some(methods) = path.and_then(|path| known.get(path))
+        && !methods.contains(request.method())
+    {
+        let mut response = ApiError::method_not_allowed().into_response();
+        let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
+        if let Ok(allow) = HeaderValue::from_str(&allow) {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        return response;
+    }
+    next.run(request).await
+}
+
 /// The middleware.
 pub async fn guard(Extract(state): Extract<State>, mut request: Request, next: Next) -> Response {
     let address = rate_key(client_address(peer(&request), request.headers(), &state.trusted_proxies));
@@ -94,6 +134,9 @@ pub async fn guard(Extract(state): Extract<State>, mut request: Request, next: N
         && !request.headers().contains_key("x-api-key")
     {
         return refuse(decision);
+    }
+    if let Err(Busy(seconds)) = state.shedder.judge() {
+        return ApiError::busy(seconds).into_response();
     }
     let caller = match identify(&state.authority, request.headers()).await {
         Ok(caller) => caller,
@@ -144,6 +187,7 @@ async fn limited(state: &State, request: Request, next: Next) -> ApiResult<Respo
     let reading = tokio::time::timeout(Duration::from_millis(state.body_ms), read(body, most));
     let bytes = reading.await.map_err(|_| ApiError::timeout())??;
     let request = Request::from_parts(parts, Body::from(bytes));
+    let _turn = state.shedder.turn().await.map_err(|Busy(seconds)| ApiError::busy(seconds))?;
     let handling = tokio::time::timeout(Duration::from_millis(state.request_ms), next.run(request));
     handling.await.map_err(|_| ApiError::upstream_timeout())
 }

@@ -29,7 +29,7 @@ pub async fn live() -> StatusCode {
 /// Whether new work may be sent here.
 #[utoipa::path(get, path = "/health/ready", tag = "operations", security(()), responses(
     (status = 200),
-    (status = 503, description = "Starting, or on the way out"),
+    (status = 503, description = "Starting, on the way out, or without memory for more"),
 ))]
 pub async fn ready(Extract(state): Extract<State>) -> StatusCode {
     if state.health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }

@@ -20,6 +20,7 @@ mod presence;
 mod reactions;
 mod relations;
 mod schema;
+mod shed;
 mod users;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use utoipa_axum::routes;
 
 pub use cursor::Cursors;
 pub use guard::Limiter;
+pub use shed::Shedder;
 
 use crate::auth::Authority;
 use crate::demo::Demo;
@@ -65,6 +67,8 @@ pub struct Inner {
     pub cursors: Cursors,
     /// Rates.
     pub limiter: Limiter,
+    /// Requests in flight.
+    pub shedder: Arc<Shedder>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Whether this process works.
@@ -153,12 +157,14 @@ async fn no_method() -> ApiError {
 
 /// Every request that is not a socket's.
 pub fn router(state: State) -> Router {
-    let (v1, _) = v1().split_for_parts();
+    let (v1, described) = v1().split_for_parts();
+    let methods = Arc::new(guard::methods(&described.paths));
     let guarded = v1
         // Unknown paths cost the caller what others cost.
         .route("/v1/{*rest}", any(no_route))
         .method_not_allowed_fallback(no_method)
-        .route_layer(from_fn_with_state(Arc::clone(&state), guard::guard));
+        .route_layer(from_fn_with_state(Arc::clone(&state), guard::guard))
+        .route_layer(from_fn_with_state(methods, guard::known_methods));
     let (operations, _) = operations().split_for_parts();
     let mut open = operations
         .route("/docs", get(|| async { Redirect::permanent("/docs/") }))

@@ -35,7 +35,9 @@ section! {
         body_ms: u64 = 10_000,
         /// Bytes of a request's body; more is answered with 413.
         body_bytes: usize = 65_536,
-        /// Seconds from the first SIGTERM to the end: sockets are asked to move, work is finished, leases handed back.
+        /// Seconds from the first SIGTERM or `POST /admin/drain` to the end. `/health/ready` says 503 at once and new sockets
+        /// are refused; after up to 5 s sockets are closed, evenly, so that they come back one after the other; then work
+        /// is finished and the process is gone. Whatever starts and stops it has to wait longer than this.
         drain_s: u64 = 20,
         /// Serves `/connection/echo`, a WebSocket that sends every message back: for conformance suites.
         echo_endpoint: bool = false,
@@ -145,12 +147,33 @@ section! {
         /// Users, addresses and services whose rates are kept in memory at once; beyond it those nearest to a full bucket are
         /// forgotten.
         tracked: usize = 200_000,
-        /// Sockets at once. More are answered with 503 before the upgrade.
+        /// Sockets at once. More are answered with 503 before the upgrade. Where the process may have fewer files than that
+        /// and 256 more, it is less, and said at the start.
         connections: usize = 1_000_000,
         /// Sockets at once of one user. One more closes the oldest.
         connections_per_user: usize = 20,
+        /// Connections at once from one address (IPv6: from one /64); of a trusted proxy, from one of its clients. More
+        /// are answered with 429 before the upgrade. 0 is off.
+        connections_per_address: usize = 2_000,
+        /// Sockets at once that have not signed in yet. More are answered with 503 before the upgrade. 0 is off.
+        unauthenticated: usize = 10_000,
+        /// New sockets a second, and as many at once. More are answered with 503 and come again. 0 is off.
+        handshakes_per_s: u32 = 2_000,
+        /// New sockets a minute from one address, and as many at once. More are answered with 429. 0 is off.
+        handshakes_per_address_per_minute: u32 = 1_000,
+        /// Requests worked on at once. More wait for their turn; one whose turn would not come within `server.request_ms` is
+        /// answered with 503 at once.
+        requests: usize = 512,
+        /// Bytes of memory above which new sockets are answered with 503, `/health/ready` too, and caches give theirs back.
+        /// 0: four fifths of what the machine or the control group has.
+        memory_bytes: u64 = 0,
         /// Bytes that may wait for a slow socket before it is closed; it can resume.
         queue_bytes: usize = 1_048_576,
+        /// Bytes that may wait for all sockets together. Beyond it those for which most waits are closed; they can resume.
+        queue_bytes_total: usize = 268_435_456,
+        /// Bytes that the system may hold for each socket besides (its send buffer). 0 leaves it to the system, which gives
+        /// some megabytes to each that reads slowly.
+        send_buffer_bytes: usize = 0,
     }
 }
 

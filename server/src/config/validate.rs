@@ -142,6 +142,10 @@ impl Config {
             ("limits.connections", self.limits.connections as u64, 1, 10_000_000),
             ("limits.connections_per_user", self.limits.connections_per_user as u64, 1, 10_000),
             ("limits.queue_bytes", self.limits.queue_bytes as u64, 65_536, 1 << 30),
+            ("limits.queue_bytes_total", self.limits.queue_bytes_total as u64, 1 << 20, 1 << 40),
+            ("limits.requests", self.limits.requests as u64, 1, 1_000_000),
+            ("limits.send_buffer_bytes", self.limits.send_buffer_bytes as u64, 0, 1 << 30),
+            ("limits.handshakes_per_s", self.limits.handshakes_per_s.into(), 0, 1_000_000),
             ("presence.grace_s", self.presence.grace_s, 0, 600),
         ] {
             between(key, value, low, high)?;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use fama_fanout::live::log::LogLimits;
 
+use super::admission::Bounds;
 use super::namespaces::Namespaces;
+use crate::net::Network;
 
 /// Settings of the connection engine.
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ pub struct GatewayConfig {
     pub shards: usize,
     /// Origins that browsers may come from besides our own, exact: `https://app.example.com`.
     pub allowed_origins: Vec<String>,
+    /// Proxies that say for whom they connect.
+    pub trusted_proxies: Vec<Network>,
     /// Seconds between pings.
     pub ping_s: u32,
     /// Bounds.
@@ -40,6 +44,7 @@ impl Default for GatewayConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             shards: 0,
             allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             ping_s: 25,
             limits: Limits::default(),
             namespaces: Arc::new(Namespaces::default()),
@@ -57,8 +62,14 @@ impl Default for GatewayConfig {
 pub struct Limits {
     /// Connections of this node, of whatever kind; more get 503.
     pub connections: usize,
+    /// Connections beyond it that are still told so; more are closed without a word.
+    pub told: usize,
+    /// Coming in.
+    pub admission: Bounds,
     /// Bytes that may wait for one socket; more end it with 3008.
     pub queue_bytes: usize,
+    /// Bytes that may wait for all sockets; beyond it those for which most waits are ended with 3008.
+    pub queue_bytes_total: usize,
     /// Bytes of a message from a client; more end the connection with 1009.
     pub message_bytes: usize,
     /// Frames of a message from a client; more end the connection with 1009.
@@ -93,7 +104,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1_000_000,
+            told: 1_024,
+            admission: Bounds::default(),
             queue_bytes: 1 << 20,
+            queue_bytes_total: 256 << 20,
             message_bytes: 64 << 10,
             fragments: 1024,
             channels: 128,

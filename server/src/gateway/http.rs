@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use super::admission::Seat;
 use super::http_head::{MAX_HEADERS, WEBSOCKET_PATH};
 
 /// How long a connection may wait for its next request, and that request's head take.
@@ -53,12 +54,12 @@ impl HttpServer {
     }
 
     /// Goes on with a connection of which `read` came already.
-    pub fn serve(&self, socket: std::net::TcpStream, peer: SocketAddr, read: Vec<u8>) {
+    pub fn serve(&self, socket: std::net::TcpStream, peer: SocketAddr, read: Vec<u8>, seat: Seat) {
         let server = self.clone();
         self.open.fetch_add(1, Ordering::Relaxed);
         let count = Count(Arc::clone(&self.open));
         self.handle.spawn(async move {
-            let _count = count;
+            let _held = (count, seat);
             match TcpStream::from_std(socket) {
                 Ok(socket) => server.run(Prefixed { read: read.into(), socket }, peer).await,
                 Err(error) => tracing::warn!(%error, "a socket cannot be taken over"),

@@ -65,11 +65,30 @@ pub struct Refusal {
     pub message: &'static str,
     /// More header fields, each with its CRLF.
     pub headers: &'static str,
+    /// Seconds after which to come again; 0: it would not help.
+    pub retry_after_s: u64,
+    /// The limit that was reached, as metrics name it; empty: the request is at fault.
+    pub limit: &'static str,
 }
 
 impl Refusal {
     const fn bad(message: &'static str) -> Self {
-        Self { status: 400, phrase: "Bad Request", error: "bad_request", message, headers: "" }
+        Self { status: 400, phrase: "Bad Request", error: "bad_request", message, ..Self::NONE }
+    }
+
+    const NONE: Self =
+        Self { status: 0, phrase: "", error: "", message: "", headers: "", retry_after_s: 0, limit: "" };
+
+    /// A limit is reached for now.
+    const fn busy(retry_after_s: u64, limit: &'static str, message: &'static str) -> Self {
+        let (status, phrase, error) = (503, "Service Unavailable", "unavailable");
+        Self { status, phrase, error, message, headers: "", retry_after_s, limit }
+    }
+
+    /// One address has reached its limit for now.
+    const fn too_many(retry_after_s: u64, limit: &'static str, message: &'static str) -> Self {
+        let (status, phrase, error) = (429, "Too Many Requests", "rate_limited");
+        Self { status, phrase, error, message, headers: "", retry_after_s, limit }
     }
 
     const TOO_LARGE: Self = Self {
@@ -77,7 +96,7 @@ impl Refusal {
         phrase: "Request Header Fields Too Large",
         error: "payload_too_large",
         message: "a head has at most 16 KiB and 64 fields",
-        headers: "",
+        ..Self::NONE
     };
     const VERSION: Self = Self {
         status: 426,
@@ -85,6 +104,7 @@ impl Refusal {
         error: "bad_request",
         message: "only WebSocket version 13 is spoken here",
         headers: "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        ..Self::NONE
     };
     const METHOD: Self = Self {
         status: 405,
@@ -92,44 +112,50 @@ impl Refusal {
         error: "method_not_allowed",
         message: "a WebSocket begins with GET",
         headers: "Allow: GET\r\n",
+        ..Self::NONE
     };
     const ORIGIN: Self = Self {
         status: 403,
         phrase: "Forbidden",
         error: "forbidden",
         message: "this Origin may not connect; see server.allowed_origins",
-        headers: "",
+        ..Self::NONE
     };
     /// The node goes away.
-    pub const DRAINING: Self = Self {
-        status: 503,
-        phrase: "Service Unavailable",
-        error: "unavailable",
-        message: "this node is shutting down",
-        headers: "Retry-After: 1\r\n",
-    };
+    pub const DRAINING: Self = Self::busy(1, "draining", "this node is shutting down");
     /// Too many connections.
-    pub const FULL: Self = Self {
-        status: 503,
-        phrase: "Service Unavailable",
-        error: "unavailable",
-        message: "too many connections",
-        headers: "Retry-After: 5\r\n",
-    };
+    pub const FULL: Self = Self::busy(5, "connections", "too many connections");
+    /// Too many connections of one address.
+    pub const ADDRESS: Self = Self::too_many(10, "address", "too many connections from this address");
+    /// Too many connections that have not signed in.
+    pub const STRANGERS: Self = Self::busy(1, "unauthenticated", "too many connections are signing in");
+    /// Too many handshakes a second.
+    pub const HANDSHAKES: Self = Self::busy(1, "handshakes", "too many connections at once");
+    /// Too many handshakes of one address.
+    pub const ADDRESS_HANDSHAKES: Self =
+        Self::too_many(1, "address_handshakes", "too many new connections from this address");
+    /// Too much memory is in use.
+    pub const MEMORY: Self = Self::busy(5, "memory", "this node is out of memory");
+    /// This process has no more file descriptors.
+    pub const FILES: Self = Self::busy(5, "files", "this node is out of file descriptors");
     /// The head did not come in time.
     pub const TIMEOUT: Self = Self {
         status: 408,
         phrase: "Request Timeout",
         error: "timeout",
         message: "the request's head took too long",
-        headers: "",
+        ..Self::NONE
     };
 
     /// The whole answer.
     pub fn response(&self) -> String {
         let body = format!("{{\"error\":\"{}\",\"message\":\"{}\"}}", self.error, self.message);
+        let retry = match self.retry_after_s {
+            0 => String::new(),
+            seconds => format!("Retry-After: {seconds}\r\n"),
+        };
         format!(
-            "HTTP/1.1 {} {}\r\n{}Connection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {} {}\r\n{}{retry}Connection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.status,
             self.phrase,
             self.headers,
@@ -163,6 +189,21 @@ pub fn inspect(buffer: &[u8], rules: Rules<'_>) -> Head {
             Err(refusal) => Head::Refuse(refusal),
         },
     }
+}
+
+/// What proxies say about the way of a request whose head is complete.
+pub fn forwarded(buffer: &[u8]) -> http::HeaderMap {
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut request = Request::new(&mut headers);
+    let mut map = http::HeaderMap::new();
+    if request.parse(buffer).is_ok() {
+        for value in Fields(request.headers).all("x-forwarded-for") {
+            if let Ok(value) = http::HeaderValue::from_bytes(value) {
+                map.append("x-forwarded-for", value);
+            }
+        }
+    }
+    map
 }
 
 /// Where the head ends. Lines end in CRLF, none begins with a space, and neither CR nor LF is anywhere else.

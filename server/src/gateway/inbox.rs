@@ -122,6 +122,8 @@ pub enum Mail {
     ConnAuthors(ConnKey, Arc<[UserId]>),
     /// To a connection: users it watches look different now.
     Updates(ConnKey, Vec<(UserId, Update)>),
+    /// More waits for all sockets than may: look whether it is here.
+    Shed,
     /// Close everything, evenly over so many milliseconds.
     Drain(u64),
     /// End.

@@ -4,6 +4,7 @@
 //! [`connection`], which has no socket; who is in a channel and where it stands by `fanout::live::ChannelTable`. Anything
 //! that may wait or take long happens on the work runtime and comes back as a message.
 
+mod admission;
 pub mod bucket;
 pub mod codec;
 pub mod config;
@@ -26,6 +27,7 @@ pub mod timers;
 mod utf8;
 mod work;
 
+pub use admission::Bounds;
 pub use config::{GatewayConfig, Limits};
 pub use inbox::ConnKey;
 pub use namespaces::{NamespaceError, Namespaces};

@@ -31,6 +31,9 @@ use crate::presence::Outlet;
 /// How often a shard's runtime looks at its sockets, in tasks. A shard has one task.
 const EVENT_INTERVAL: u32 = 4;
 
+/// Between two looks at whether something has ended.
+const POLL: Duration = Duration::from_millis(20);
+
 impl Outlet for Shared {
     fn updates(&self, connection: ConnKey, updates: Vec<(UserId, Update)>) {
         if let Some(inbox) = self.inboxes.get(connection.shard()) {
@@ -160,15 +163,27 @@ impl GatewayHandle {
         self.shared.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Turns new sockets away, closes those that are there with 3001, evenly over `over`, and returns when all are gone or
-    /// a few seconds more are over.
+    /// Turns new sockets away while there is no memory for them.
+    pub fn set_no_memory(&self, is_so: bool) {
+        self.shared.no_memory.store(is_so, Ordering::Relaxed);
+    }
+
+    /// Turns new sockets away and closes those that are there with 3001, evenly over `over`: those first that are cheapest
+    /// to take up again. Returns when all are gone; it may be dropped.
     pub async fn drain(&self, over: Duration) {
         self.refuse_new();
         let over_ms = u64::try_from(over.as_millis()).unwrap_or(u64::MAX);
         self.tell_all(|| Mail::Drain(over_ms));
-        let end = tokio::time::Instant::now() + over + Duration::from_secs(6);
-        while self.shared.connections.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        while self.sockets() > 0 {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Ends requests' connections with the request that is under way, and returns when there is none; it may be dropped.
+    pub async fn finish_requests(&self) {
+        let _ = self.stopping.send(true);
+        while self.http.open() > 0 {
+            tokio::time::sleep(POLL).await;
         }
     }
 

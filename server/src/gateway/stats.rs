@@ -21,6 +21,12 @@ pub struct Counts {
     pub upgraded: u64,
     /// Heads refused.
     pub refused: u64,
+    /// Sockets beyond a limit that were closed without a word.
+    pub dropped: u64,
+    /// Connections ended because too much waited for all.
+    pub shed: u64,
+    /// Of the heads refused, those for a limit that was reached.
+    limits: BTreeMap<&'static str, u64>,
     /// Requests handed to the router's server.
     pub handed_over: u64,
     /// Messages from clients.
@@ -42,6 +48,14 @@ impl Counts {
     /// A connection was closed by us with this code, or (0) ended by itself.
     pub fn closed(&mut self, code: u16) {
         *self.closed.entry(code).or_default() += 1;
+    }
+
+    /// A head was refused; for this limit, or (empty) its own fault.
+    pub fn refuse(&mut self, limit: &'static str) {
+        self.refused += 1;
+        if !limit.is_empty() {
+            *self.limits.entry(limit).or_default() += 1;
+        }
     }
 
     /// A publication is being written. One of several is timed, if it says when it was made.
@@ -78,6 +92,8 @@ pub struct Metrics {
     accept_errors: Counter,
     upgraded: Counter,
     refused: Counter,
+    dropped: Counter,
+    shed: Counter,
     handed_over: Counter,
     messages_in: Counter,
     bytes_in: Counter,
@@ -89,6 +105,7 @@ pub struct Metrics {
     channels: Gauge,
     users: Gauge,
     queued: Gauge,
+    strangers: Gauge,
     shard: String,
 }
 
@@ -103,6 +120,8 @@ pub struct Levels {
     pub users: usize,
     /// Bytes that wait for sockets.
     pub queued: usize,
+    /// Sockets that have not signed in; the first shard counts them all.
+    pub strangers: usize,
 }
 
 impl Metrics {
@@ -115,6 +134,8 @@ impl Metrics {
             accept_errors: counter!("fama_gateway_accept_errors_total"),
             upgraded: counter!("fama_gateway_upgraded_total"),
             refused: counter!("fama_gateway_heads_refused_total"),
+            dropped: counter!("fama_gateway_dropped_total"),
+            shed: counter!("fama_gateway_shed_total"),
             handed_over: counter!("fama_gateway_http_total"),
             messages_in: counter!("fama_gateway_messages_in_total"),
             bytes_in: counter!("fama_gateway_bytes_in_total"),
@@ -125,7 +146,8 @@ impl Metrics {
             connections: gauge!("fama_gateway_connections", "shard" => label.clone()),
             channels: gauge!("fama_gateway_channels", "shard" => label.clone()),
             users: gauge!("fama_gateway_users_online", "shard" => label.clone()),
-            queued: gauge!("fama_gateway_queued_bytes", "shard" => label),
+            queued: gauge!("fama_gateway_queued_bytes", "shard" => label.clone()),
+            strangers: gauge!("fama_gateway_unauthenticated", "shard" => label),
             shard,
         }
     }
@@ -138,6 +160,8 @@ impl Metrics {
             (&self.accept_errors, counts.accept_errors),
             (&self.upgraded, counts.upgraded),
             (&self.refused, counts.refused),
+            (&self.dropped, counts.dropped),
+            (&self.shed, counts.shed),
             (&self.handed_over, counts.handed_over),
             (&self.messages_in, counts.messages_in),
             (&self.bytes_in, counts.bytes_in),
@@ -152,6 +176,9 @@ impl Metrics {
         for (code, count) in counts.closed {
             counter!("fama_gateway_closed_total", "code" => code.to_string()).increment(count);
         }
+        for (limit, count) in counts.limits {
+            counter!("fama_gateway_limited_total", "limit" => limit).increment(count);
+        }
         for (bucket, count) in counts.delays.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             #[expect(clippy::cast_precision_loss, reason = "at most 60,000")]
             let seconds = BUCKETS.get(bucket).copied().unwrap_or(60_000) as f64 / 1000.0;
@@ -162,6 +189,7 @@ impl Metrics {
             (&self.channels, levels.channels),
             (&self.users, levels.users),
             (&self.queued, levels.queued),
+            (&self.strangers, levels.strangers),
         ] {
             #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
             gauge.set(level as f64);

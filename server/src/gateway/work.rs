@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use fama_presence::UserKey;
 use fama_protocol::centrifuge::ErrorCode;
 use fama_protocol::{AppId, ChannelKind, Epoch, ScopedChannel, UserId};
 use futures_util::{FutureExt, StreamExt, stream};
+use metrics::counter;
 use tokio::runtime::Handle;
 
 use super::config::{GatewayConfig, times};
@@ -22,6 +24,9 @@ use crate::presence::WatchRefusal;
 
 /// Jobs of one turn of a shard that are under way at once.
 const AT_ONCE: usize = 256;
+
+/// Jobs under way on all shards. What clients ask for beyond it is answered as failed at once; they ask again.
+const UNDER_WAY: usize = 16_384;
 
 /// Something to be done for a shard. Each is answered by one letter, except [`Job::Touch`].
 #[derive(Debug)]
@@ -48,24 +53,64 @@ pub enum Job {
     Touch(Vec<ScopedChannel>),
 }
 
+impl Job {
+    /// Whether a client asked for it, and asks again; the rest keeps what is promised already.
+    fn is_asked(&self) -> bool {
+        matches!(
+            self,
+            Self::Authenticate(..)
+                | Self::Grant(..)
+                | Self::Enter(..)
+                | Self::Publish(..)
+                | Self::History(..)
+                | Self::Watch(..)
+        )
+    }
+}
+
+/// Counts jobs under way, as long as they are.
+struct UnderWay(Arc<AtomicUsize>, usize);
+
+impl UnderWay {
+    fn new(count: &Arc<AtomicUsize>, jobs: usize) -> Self {
+        count.fetch_add(jobs, Ordering::Relaxed);
+        Self(Arc::clone(count), jobs)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
+
 /// Does jobs.
 pub struct Worker {
     ports: Ports,
     shared: Arc<Shared>,
     config: Arc<GatewayConfig>,
     handle: Handle,
+    under_way: Arc<AtomicUsize>,
 }
 
 impl Worker {
     /// On this runtime.
     pub fn new(ports: Ports, shared: Arc<Shared>, handle: Handle) -> Self {
-        Self { ports, config: Arc::clone(&shared.config), shared, handle }
+        Self { ports, config: Arc::clone(&shared.config), shared, handle, under_way: Arc::default() }
     }
 
     /// Does the jobs of one turn; answers go to `inbox`.
-    pub fn start(self: &Arc<Self>, jobs: Vec<Job>, inbox: &Arc<Inbox>) {
+    pub fn start(self: &Arc<Self>, mut jobs: Vec<Job>, inbox: &Arc<Inbox>) {
+        if self.under_way.load(Ordering::Relaxed) > UNDER_WAY {
+            let asked = jobs.extract_if(.., |job| job.is_asked());
+            let mut refused: Vec<Mail> = asked.filter_map(|job| failure(&job)).collect();
+            counter!("fama_gateway_jobs_refused_total").increment(refused.len() as u64);
+            inbox.send_all(&mut refused);
+        }
+        let begun = UnderWay::new(&self.under_way, jobs.len());
         let (worker, inbox) = (Arc::clone(self), Arc::clone(inbox));
         self.handle.spawn(async move {
+            let _begun = begun;
             let (worker, inbox) = (&worker, &inbox);
             stream::iter(jobs)
                 .for_each_concurrent(AT_ONCE, |job| async move {

@@ -29,6 +29,16 @@ pub const STORE_UP: &str = "fama_store_up";
 pub const CONNECTIONS: &str = "fama_gateway_connections";
 /// From a post's publishing to its write to a socket, of one publication in sixteen.
 pub const DELIVERY_SECONDS: &str = "fama_gateway_delivery_seconds";
+/// Requests in flight, those that wait for their turn included.
+pub const IN_FLIGHT: &str = "fama_http_in_flight";
+/// Requests refused because their turn would not have come in time.
+pub const SHED: &str = "fama_http_shed_total";
+/// Memory in use.
+pub const RESIDENT: &str = "fama_process_resident_bytes";
+/// Memory above which nobody new comes in.
+pub const MEMORY_LIMIT: &str = "fama_process_memory_limit_bytes";
+/// Files that this process may have open.
+pub const FILES: &str = "fama_process_files_limit";
 /// Since the start.
 pub const UPTIME: &str = "fama_process_uptime_seconds";
 
@@ -48,5 +58,10 @@ pub const HELP: &[(&str, &str)] = &[
     (STORE_UP, "Whether the store takes writes"),
     (CONNECTIONS, "Sockets connected"),
     (DELIVERY_SECONDS, "From publishing to the write to a socket"),
+    (IN_FLIGHT, "Requests in flight, waiting ones included"),
+    (SHED, "Requests refused because their turn would not have come in time"),
+    (RESIDENT, "Memory in use"),
+    (MEMORY_LIMIT, "Memory above which nobody new comes in"),
+    (FILES, "Files that this process may have open"),
     (UPTIME, "Since the start of the process"),
 ];

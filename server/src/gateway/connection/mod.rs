@@ -332,6 +332,16 @@ impl Connection {
         self.identity.as_ref().map(|identity| (&identity.app, identity.user.as_ref()))
     }
 
+    /// Whether `connect` was answered.
+    pub fn is_connected(&self) -> bool {
+        self.phase == Phase::Connected
+    }
+
+    /// Subscriptions, celebrities included.
+    pub fn subscriptions(&self) -> usize {
+        self.subs.len()
+    }
+
     /// Whether the token of this name is its own, see [`token_name`].
     pub fn has_token(&self, token: u64) -> bool {
         self.identity.as_ref().is_some_and(|identity| identity.token == token)

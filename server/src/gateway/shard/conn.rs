@@ -1,6 +1,7 @@
 //! One socket and all that belongs to it.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::gateway::admission::Place;
 use crate::gateway::codec::Decoder;
 use crate::gateway::connection::Connection;
 use crate::gateway::inbox::ConnWaker;
@@ -41,6 +43,13 @@ impl Socket {
             Self::Plain(stream) => {
                 Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
             }
+        }
+    }
+
+    /// Who is at the other end; none if it is gone.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        match self {
+            Self::Plain(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
         }
     }
 
@@ -103,4 +112,8 @@ pub(super) struct Conn {
     /// Waits until the socket takes bytes.
     pub(super) blocked: bool,
     pub(super) echo: bool,
+    /// It is counted with those that have not signed in.
+    pub(super) stranger: bool,
+    /// Where it is counted with its address.
+    pub(super) place: Place,
 }

@@ -7,6 +7,7 @@ use fama_presence::End;
 use fama_protocol::UserId;
 use fama_protocol::centrifuge::DisconnectCode;
 
+use super::conn::Conn;
 use super::{Drain, Shard};
 use crate::gateway::inbox::{Answer, ConnKey, Mail};
 
@@ -56,9 +57,9 @@ impl Shard {
                     self.with_logic(index, |logic, cx| logic.on_updates(&updates, cx));
                 }
             }
+            Mail::Shed => {}
             Mail::Drain(over_ms) => {
-                let end = self.conns.end();
-                self.drain = Some(Drain { begun_ms: self.now_ms, over_ms, next: 0, end });
+                self.drain = Some(Drain::new(self.now_ms, over_ms, self.conns.len()));
             }
             Mail::Stop => self.stopped = true,
         }
@@ -112,7 +113,15 @@ impl Shard {
     }
 
     /// Counts a socket that is gone.
-    pub(super) fn uncount(&self) {
+    pub(super) fn uncount(&self, conn: &Conn) {
+        self.shared.admission.leave(conn.place);
+        if conn.stranger {
+            self.shared.admission.known();
+        }
+        self.uncount_one();
+    }
+
+    pub(super) fn uncount_one(&self) {
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

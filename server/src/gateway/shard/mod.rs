@@ -3,13 +3,16 @@
 
 mod conn;
 mod deliver;
+mod drain;
 mod hub;
 mod letters;
+mod shed;
 mod sockets;
 mod turn;
 mod websocket;
 
 use std::collections::{HashSet, VecDeque};
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +21,7 @@ use fama_fanout::live::{ChannelTable, TableLimits};
 use fama_protocol::{AppId, ScopedChannel, UserId};
 use tokio::net::TcpListener;
 
+use super::admission::Admission;
 use super::config::GatewayConfig;
 use super::connection::{self, Action, Replies, Slot};
 use super::http::HttpServer;
@@ -29,6 +33,7 @@ use super::stats::{Counts, Metrics};
 use super::timers::{Tick, Wheel, tick_of};
 use super::work::{Job, Worker};
 use conn::{Conn, Stage};
+use drain::Drain;
 
 /// Bytes read from a socket at once.
 const SCRATCH: usize = 32 << 10;
@@ -41,8 +46,14 @@ pub struct Shared {
     pub inboxes: Vec<Arc<Inbox>>,
     /// Sockets open on all shards.
     pub connections: AtomicUsize,
+    /// Who may come in.
+    pub admission: Arc<Admission>,
+    /// Bytes that wait for sockets on all shards.
+    pub queued: AtomicUsize,
     /// New sockets are to go elsewhere.
     pub draining: AtomicBool,
+    /// No memory for new sockets.
+    pub no_memory: AtomicBool,
     /// Tenants that had connections here.
     pub apps: Mutex<HashSet<AppId>>,
     hasher: RandomState,
@@ -54,10 +65,13 @@ impl Shared {
         let inboxes =
             (0..shards.clamp(1, 256)).map(|_| Arc::new(Inbox::new(config.limits.mailbox))).collect();
         Self {
+            admission: Arc::new(Admission::new(config.limits.admission)),
             config,
             inboxes,
             connections: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            no_memory: AtomicBool::new(false),
             apps: Mutex::default(),
             hasher: RandomState::new(),
         }
@@ -125,6 +139,10 @@ pub struct Shard {
     start_ms: u64,
     now_ms: u64,
     accept_after_ms: u64,
+    /// A descriptor that is let go of when there is none left, to take one client and tell it so, or answer a probe.
+    spare: Option<File>,
+    next_warning_ms: u64,
+    shed_after_ms: u64,
     drain: Option<Drain>,
     stopped: bool,
     // Counting.
@@ -132,15 +150,6 @@ pub struct Shard {
     metrics: Metrics,
     queued: usize,
     secret: [RandomState; 2],
-}
-
-/// Closing everything, evenly.
-#[derive(Debug, Clone, Copy)]
-struct Drain {
-    begun_ms: u64,
-    over_ms: u64,
-    next: u32,
-    end: u32,
 }
 
 /// What a shard is made of.
@@ -157,6 +166,11 @@ pub struct Parts {
     pub http: HttpServer,
     /// Its listener, registered with the shard's own runtime.
     pub listener: TcpListener,
+}
+
+/// A descriptor that can be let go of.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 impl Shard {
@@ -193,6 +207,9 @@ impl Shard {
             start_ms,
             now_ms: 0,
             accept_after_ms: 0,
+            spare: spare(),
+            next_warning_ms: 0,
+            shed_after_ms: 0,
             drain: None,
             stopped: false,
             counts: Counts::default(),

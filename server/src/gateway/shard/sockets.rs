@@ -1,29 +1,32 @@
 //! Accepting, heads of requests, reading, and what to do when a socket does not take what it is given.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use tokio::net::TcpStream;
 
-use super::Shard;
 use super::conn::{Closing, Conn, HeadState, Socket, Stage};
+use super::{Shard, spare};
+use crate::gateway::admission::{Place, Seat};
 use crate::gateway::codec::Decoder;
 use crate::gateway::config::times;
 use crate::gateway::connection::Connection;
 use crate::gateway::http_head::{self, Head, Refusal, Rules, Upgrade};
 use crate::gateway::inbox::ConnWaker;
 use crate::gateway::outbox::{Outbox, Sent};
+use crate::net::client_address;
 
 /// Sockets accepted in one turn.
 const ACCEPTS: usize = 32;
 /// How long to wait when this process has no more sockets to give.
 const ACCEPT_PAUSE_MS: u64 = 50;
+/// Between two warnings of the same.
+const WARNING_MS: u64 = 10_000;
 /// Reads of one socket before others get their turn.
 const READS: usize = 4;
-/// Sockets beyond the limit that are still told so.
-const TOLD: usize = 1024;
 
 impl Shard {
     /// Accepts what waits; `true`: there may be more.
@@ -31,14 +34,19 @@ impl Shard {
         if self.now_ms < self.accept_after_ms {
             return false;
         }
+        self.spare = self.spare.take().or_else(spare);
         for _ in 0..ACCEPTS {
             match self.listener.poll_accept(cx) {
                 Poll::Pending => return false,
-                Poll::Ready(Ok((stream, _))) => self.accepted(stream),
+                Poll::Ready(Ok((stream, peer))) => self.accepted(stream, peer.ip()),
                 Poll::Ready(Err(error)) if is_exhausted(&error) => {
                     self.counts.accept_errors += 1;
-                    self.accept_after_ms = self.now_ms + ACCEPT_PAUSE_MS;
-                    return false;
+                    self.warn_exhausted(&error);
+                    // With the spare one the next is taken, to be answered; after that, only once there are some again.
+                    if self.spare.take().is_none() {
+                        self.accept_after_ms = self.now_ms + ACCEPT_PAUSE_MS;
+                        return false;
+                    }
                 }
                 // The peer was gone before it was accepted.
                 Poll::Ready(Err(_)) => {}
@@ -47,13 +55,24 @@ impl Shard {
         true
     }
 
-    fn accepted(&mut self, stream: TcpStream) {
+    fn accepted(&mut self, stream: TcpStream, peer: IpAddr) {
         self.counts.accepted += 1;
+        let limits = &self.config.limits;
         let open = self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        if open >= self.config.limits.connections.saturating_add(TOLD) {
-            self.uncount();
+        let admission = &self.shared.admission;
+        let strangers = limits.admission.unauthenticated;
+        let is_flood = strangers > 0 && admission.strangers() >= strangers.saturating_add(limits.told);
+        // For whom a proxy connects stands in the head.
+        let place = if self.is_proxy(peer) { Some(Place::default()) } else { admission.enter(peer) };
+        let (Some(place), false) =
+            (place, is_flood || open >= limits.connections.saturating_add(limits.told))
+        else {
+            admission.leave(place.unwrap_or_default());
+            self.counts.dropped += 1;
+            self.uncount_one();
             return;
-        }
+        };
+        admission.stranger();
         let deadline_ms = self.now_ms + times::FIRST_BYTE_MS.min(times::HEAD_MS);
         let now_ms = self.now_ms;
         let inbox = &self.inbox;
@@ -68,13 +87,38 @@ impl Shard {
             armed: 0,
             blocked: false,
             echo: false,
+            stranger: true,
+            place,
         });
-        match made {
-            Some((index, _)) => {
-                self.schedule(index);
-                self.ready.push_back(index);
-            }
-            None => self.uncount(),
+        if let Some((index, _)) = made {
+            self.schedule(index);
+            self.ready.push_back(index);
+        } else {
+            self.shared.admission.leave(place);
+            self.shared.admission.known();
+            self.uncount_one();
+        }
+    }
+
+    /// Says so, but not with every attempt.
+    fn warn_exhausted(&mut self, error: &io::Error) {
+        if self.now_ms >= self.next_warning_ms {
+            self.next_warning_ms = self.now_ms + WARNING_MS;
+            tracing::warn!(%error, "no connection can be accepted: raise the limit of open files, or lower `limits.connections`");
+        }
+    }
+
+    fn is_proxy(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.config.trusted_proxies.iter().any(|network| network.contains(peer))
+    }
+
+    /// A connection need not sign in any more: it did, or it ends.
+    pub(super) fn signed_in(&mut self, index: u32) {
+        if let Some(conn) = self.conns.get_mut(index)
+            && std::mem::take(&mut conn.stranger)
+        {
+            self.shared.admission.known();
         }
     }
 
@@ -155,15 +199,37 @@ impl Shard {
             }
             Head::Refuse(refusal) => self.refuse(index, refusal),
             Head::Http => self.hand_over(index, read.to_vec()),
-            Head::WebSocket(upgrade) => {
-                let open = self.shared.connections.load(Ordering::Relaxed);
-                if open > self.config.limits.connections {
-                    self.refuse(index, Refusal::FULL);
-                } else {
-                    self.upgrade(index, &upgrade, read);
-                }
+            Head::WebSocket(upgrade) => match self.admit(index, read) {
+                Ok(()) => self.upgrade(index, &upgrade, read),
+                Err(refusal) => self.refuse(index, refusal),
+            },
+        }
+    }
+
+    /// Whether a socket may become a WebSocket.
+    fn admit(&mut self, index: u32, head: &[u8]) -> Result<(), Refusal> {
+        let shared = Arc::clone(&self.shared);
+        if shared.connections.load(Ordering::Relaxed) > self.config.limits.connections {
+            return Err(Refusal::FULL);
+        }
+        if self.spare.is_none() && spare().is_none() {
+            return Err(Refusal::FILES);
+        }
+        if shared.no_memory.load(Ordering::Relaxed) {
+            return Err(Refusal::MEMORY);
+        }
+        let Some(conn) = self.conns.get_mut(index) else { return Err(Refusal::FULL) };
+        if !conn.place.is_counted()
+            && let Some(peer) = conn.socket.peer()
+        {
+            let trusted = &self.config.trusted_proxies;
+            let client = client_address(peer, &http_head::forwarded(head), trusted);
+            // A proxy that says nothing is not one client.
+            if !trusted.iter().any(|network| network.contains(client)) {
+                conn.place = shared.admission.enter(client).ok_or(Refusal::ADDRESS)?;
             }
         }
+        shared.admission.handshake(conn.place, self.ports.clock.monotonic_ms() * 1_000)
     }
 
     fn upgrade(&mut self, index: u32, upgrade: &Upgrade, read: &mut [u8]) {
@@ -171,6 +237,10 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(index) else { return };
         conn.stage = Stage::Open;
         conn.echo = upgrade.echo;
+        if upgrade.echo {
+            self.signed_in(index);
+        }
+        let Some(conn) = self.conns.get_mut(index) else { return };
         conn.logic = Connection::new(now_ms, upgrade.frame_ping);
         self.counts.upgraded += 1;
         self.send_reply(index, upgrade.response().into_bytes());
@@ -184,7 +254,8 @@ impl Shard {
 
     /// Answers with an error and closes, so that the answer arrives.
     fn refuse(&mut self, index: u32, refusal: Refusal) {
-        self.counts.refused += 1;
+        self.counts.refuse(refusal.limit);
+        self.signed_in(index);
         let deadline_ms = self.now_ms + times::LINGER_MS;
         let Some(conn) = self.conns.get_mut(index) else { return };
         conn.stage = Stage::Closing(Box::new(Closing {
@@ -199,17 +270,18 @@ impl Shard {
 
     /// Gives a socket and what came on it to the router's server.
     fn hand_over(&mut self, index: u32, read: Vec<u8>) {
-        let Some(conn) = self.conns.remove(index) else { return };
-        self.uncount();
+        let Some(mut conn) = self.conns.remove(index) else { return };
+        let seat = Seat(Arc::clone(&self.shared.admission), std::mem::take(&mut conn.place));
+        self.uncount(&conn);
         self.counts.handed_over += 1;
         let open = self.shared.connections.load(Ordering::Relaxed).saturating_add(self.http.open());
         let Socket::Plain(stream) = conn.socket;
         let Ok(socket) = stream.into_std() else { return };
         match socket.peer_addr() {
-            Ok(peer) if open < self.config.limits.connections.saturating_add(TOLD) => {
-                self.http.serve(socket, peer, read);
+            Ok(peer) if open < self.config.limits.connections.saturating_add(self.config.limits.told) => {
+                self.http.serve(socket, peer, read, seat);
             }
-            _ => {}
+            _ => self.counts.dropped += 1,
         }
     }
 
@@ -226,7 +298,9 @@ impl Shard {
     /// What comes of a write.
     pub(super) fn sent(&mut self, index: u32, waited: usize, sent: Sent) {
         let Some(conn) = self.conns.get_mut(index) else { return };
-        self.queued = (self.queued + conn.out.waiting()).saturating_sub(waited);
+        let waits = conn.out.waiting();
+        self.requeue(waited, waits);
+        let Some(conn) = self.conns.get_mut(index) else { return };
         match sent {
             Sent::Written => {
                 conn.blocked = false;
@@ -276,8 +350,8 @@ impl Shard {
             self.part(index, goodbye);
         }
         if let Some(conn) = self.conns.remove(index) {
-            self.queued = self.queued.saturating_sub(conn.out.waiting());
-            self.uncount();
+            self.requeue(conn.out.waiting(), 0);
+            self.uncount(&conn);
         }
     }
 

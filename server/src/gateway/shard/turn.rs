@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use fama_protocol::centrifuge::DisconnectCode;
 use tokio::time::Sleep;
 
 use super::Shard;
@@ -43,6 +42,7 @@ impl Shard {
             busy |= self.serve_sockets(SOCKETS);
             busy |= self.write_members(MEMBERS);
             busy |= self.evict(MEMBERS);
+            self.shed();
             self.send_off();
             if self.stopped {
                 return Poll::Ready(());
@@ -124,6 +124,7 @@ impl Shard {
             // They belong to the node, not to a shard.
             users: if self.id == 0 { self.ports.presence.online() } else { 0 },
             queued: self.queued,
+            strangers: if self.id == 0 { self.shared.admission.strangers() } else { 0 },
         };
         self.metrics.flush(&mut self.counts, levels);
     }
@@ -135,23 +136,5 @@ impl Shard {
         let accept = if self.accept_after_ms > self.now_ms { self.accept_after_ms } else { u64::MAX };
         let drain = if self.drain.is_some() { self.now_ms + 10 } else { u64::MAX };
         wheel.min(table).min(accept).min(drain).min(self.next_second_ms)
-    }
-
-    fn run_drain(&mut self) {
-        let Some(mut drain) = self.drain.take() else { return };
-        let passed = self.now_ms.saturating_sub(drain.begun_ms);
-        let share = u64::from(drain.end) * passed.min(drain.over_ms);
-        let goal = share
-            .checked_div(drain.over_ms)
-            .map_or(drain.end, |goal| u32::try_from(goal).unwrap_or(u32::MAX));
-        // The rest of this step's share comes with the next step.
-        let upto = goal.min(drain.next.saturating_add(16));
-        for index in drain.next..upto {
-            self.close_for(index, DisconnectCode::SHUTDOWN);
-        }
-        drain.next = upto;
-        if drain.next < drain.end {
-            self.drain = Some(drain);
-        }
     }
 }

@@ -132,6 +132,9 @@ impl Shard {
         if self.actions.is_empty() {
             self.actions = actions;
         }
+        if self.conns.get(index).is_some_and(|conn| conn.stranger && conn.logic.is_connected()) {
+            self.signed_in(index);
+        }
     }
 
     fn act_one(&mut self, index: u32, action: Action) {
@@ -279,6 +282,7 @@ impl Shard {
         let left = if discard { times::LINGER_BYTES } else { CLOSE_BYTES };
         if let Some(conn) = self.conns.get_mut(index) {
             conn.stage = Stage::Closing(Box::new(Closing { deadline_ms, discard, left, shut: false }));
+            self.signed_in(index);
         }
         self.part(index, goodbye);
         true
@@ -294,7 +298,8 @@ impl Shard {
         if let Some(conn) = self.conns.get_mut(index) {
             let before = conn.out.waiting();
             conn.out.clear();
-            self.queued = (self.queued + conn.out.waiting()).saturating_sub(before);
+            let waits = conn.out.waiting();
+            self.requeue(before, waits);
         }
     }
 
