@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) rebuilds: Arc<Rebuilds>,
     /// How long jobs waited of late, in milliseconds.
     pub(crate) lag_ms: AtomicU64,
+    /// Posts whose last follower has been served, and how long that took in all, in milliseconds.
+    pub(crate) fanned_out: [AtomicU64; 2],
     /// How often devices are told of notifications.
     pub(crate) live_rate: LiveRate,
     /// One at a time tells a user's devices of notifications; users share these.
@@ -114,6 +116,7 @@ impl Feeds {
             modes: Arc::clone(&modes),
             rebuilds: Arc::clone(&rebuilds),
             lag_ms: AtomicU64::new(0),
+            fanned_out: Default::default(),
             live_rate: LiveRate::default(),
             telling: std::iter::repeat_with(Default::default).take(LOCKS).collect(),
             quiet_until: Mutex::default(),
@@ -155,6 +158,13 @@ impl Feeds {
     /// How long jobs waited of late, in milliseconds.
     pub fn lag_ms(&self) -> u64 {
         self.shared.lag_ms.load(Ordering::Relaxed)
+    }
+
+    /// Posts whose last follower has been served since the start, and how long after their publishing that was, added
+    /// up, in milliseconds.
+    pub fn fanned_out(&self) -> (u64, u64) {
+        let [posts, ms] = &self.shared.fanned_out;
+        (posts.load(Ordering::Relaxed), ms.load(Ordering::Relaxed))
     }
 
     /// Forgets what is kept of a user's relations: for writes that go past [`Feeds::writer`].

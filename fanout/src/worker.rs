@@ -79,6 +79,12 @@ impl Worker {
         self.shared.lag_ms.store(waited_ms.max(lag_ms - lag_ms / 8), Ordering::Relaxed);
     }
 
+    fn note_fanned_out(&self, post: PostId) {
+        let [posts, ms] = &self.shared.fanned_out;
+        posts.fetch_add(1, Ordering::Relaxed);
+        ms.fetch_add(self.shared.clock.now().since(post.minted_at()), Ordering::Relaxed);
+    }
+
     async fn answer(&self, job: Job, ticket: u64, attempt: u32, progress: Progress) -> Result<()> {
         let shared = &self.shared;
         match progress {
@@ -116,6 +122,9 @@ impl Worker {
         match &job.row.task {
             Task::FanOut { post, author } => {
                 let progress = self.fan_out(job, *post, author).await?;
+                if matches!(progress, Progress::Done) {
+                    self.note_fanned_out(*post);
+                }
                 if job.after.is_none() {
                     self.notify_post(&job.row, *post).await?;
                 }

@@ -197,6 +197,9 @@ impl World {
             metrics.gauge(names::STORE_UP, None).set(if up { 1.0 } else { 0.0 });
             metrics.gauge(names::UPTIME, None).set(health.uptime_ms() as f64 / 1_000.0);
             metrics.gauge(names::LAG, None).set(feeds.lag_ms() as f64 / 1_000.0);
+            let (posts, ms) = feeds.fanned_out();
+            metrics.total(names::FANNED_OUT, posts);
+            metrics.total(names::FAN_OUT_MS, ms);
             metrics.gauge(names::REBUILDS, None).set(feeds.rebuilds.waiting() as f64);
         })
     }

@@ -61,10 +61,10 @@ test('errors are typed: the server’s body, another body, no answer, no server'
 /** The server's side of a connection, by hand: one message each way, as in the protocol's description. */
 async function realtime(onConnect: (subs: Record<string, unknown> | undefined, attempt: number) => Record<string, unknown>) {
   let pages = 0;
-  const { server, url } = await serve((_request, response) => {
-    pages += 1;
+  const { server, url } = await serve((request, response) => {
+    if (request.url?.startsWith('/v1/feed')) pages += 1;
     response.writeHead(200, { 'content-type': 'application/json' });
-    response.end(JSON.stringify({ data: [], next_cursor: null, has_more: false }));
+    response.end(JSON.stringify({ data: [], next_cursor: null, has_more: false, unseen: 0, unread: 0 }));
   });
   const sockets: WebSocket[] = [];
   const tokens: string[] = [];
@@ -131,11 +131,19 @@ test('what was missed is recovered, counted, and in the feed once', async () => 
   await until((state) => state.status === 'connected');
   await feedReady(client);
   sockets[0]?.send(JSON.stringify({ push: { channel: 'user:#me', pub: { offset: 6, data: created('70') } } }));
-  sockets[0]?.send(JSON.stringify({ push: { channel: 'user:#me', pub: { offset: 6.5, data: { type: 'of a newer server', post: 3 } } } }));
+  sockets[0]?.send(JSON.stringify({ push: { channel: 'user:#me', pub: { offset: 6, data: { type: 'of a newer server', post: 3 } } } }));
   await new Promise<void>((resolve) => client.feed.subscribe(({ items }) => items.length === 1 && resolve()));
   sockets[0]?.terminate();
   const { recovery } = await until((state) => state.recovery !== null);
   assert.deepEqual([recovery?.events, recovery?.posts, recovery?.complete], [2, 2, true], 'a void entry is not an event');
+  assert.deepEqual(
+    recovery?.channels.map(({ channel, from, to, complete }) => [channel, from, to, complete]),
+    [
+      ['user:#me', 6, 8, true],
+      ['author:star', 2, 3, true],
+    ],
+    'the offsets say that nothing is left out',
+  );
   assert.deepEqual(
     client.feed.value.items.map(({ post: { id }, arrival }) => [
       id,

@@ -21,6 +21,7 @@ use crate::backends;
 use crate::clock::SystemClock;
 use crate::config::{ChannelRules, Config, LogFormat, Namespace, Permission, Recovery, Secret};
 use crate::demo::authors::Authors;
+use crate::demo::guests::Guests;
 use crate::demo::texts::{self, Dice};
 use crate::demo::{Demo, Member, graph};
 use crate::import::{self, Input, Kind, StoreTarget};
@@ -99,11 +100,14 @@ async fn demonstrate(args: &DemoArgs, config: &Config, clock: Arc<dyn Clock>) ->
     let members = graph::members();
     fill(args, config, &backends.stores, &clock, &members).await?;
     let secret = config.auth.hmac_secret.clone().context("the demonstration has a secret")?;
+    let guests = Arc::new(Guests::default());
     let demo = Demo {
         members: members.clone(),
         secret: secret.clone(),
         celebrity_up: args.celebrity_up,
         post_every_ms: args.post_every_ms,
+        guests: Arc::clone(&guests),
+        vitals: Default::default(),
     };
     let mut simulation = tokio::task::JoinSet::new();
     let stores = backends.stores.clone();
@@ -113,7 +117,7 @@ async fn demonstrate(args: &DemoArgs, config: &Config, clock: Arc<dyn Clock>) ->
         announce(&url, server).map_err(io::Error::other)?;
         if args.post_every_ms > 0 {
             let authors =
-                Authors::new(url.clone(), secret, members, Arc::clone(&clock)).map_err(io::Error::other)?;
+                Authors::new(url.clone(), secret, members, guests, Arc::clone(&clock)).map_err(io::Error::other)?;
             simulation.spawn(authors.run(args.post_every_ms));
         }
         if args.open {

@@ -1,4 +1,4 @@
-//! Simulated authors: a client of the product's own API that posts, answers, passes on and likes.
+//! Simulated authors: a client of the product’s own API that posts, answers, passes on and likes, and answers visitors too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Member;
+use super::guests::Guests;
 use super::texts::{self, Dice};
 use crate::auth::Access;
 use crate::auth::mint::{Grant, sign};
@@ -21,6 +22,8 @@ const REMEMBERED: usize = 200;
 const TOKEN_S: u64 = 600;
 /// Those with most followers, who post more often than others.
 const LOUD: usize = 25;
+/// One act of so many is for a member whom a visitor became.
+const GUESTS_ONE_IN: usize = 6;
 
 /// The authors.
 pub struct Authors {
@@ -28,6 +31,7 @@ pub struct Authors {
     url: String,
     secret: Secret,
     members: Vec<Member>,
+    guests: Arc<Guests>,
     clock: Arc<dyn Clock>,
     recent: VecDeque<PostId>,
     token: Option<(String, u64)>,
@@ -38,16 +42,22 @@ struct Created {
     id: PostId,
 }
 
+#[derive(Deserialize)]
+struct Posts {
+    data: Vec<Created>,
+}
+
 impl Authors {
     /// Authors that write to the server at `url`.
     pub fn new(
         url: String,
         secret: Secret,
         members: Vec<Member>,
+        guests: Arc<Guests>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
-        Ok(Self { client, url, secret, members, clock, recent: VecDeque::new(), token: None })
+        Ok(Self { client, url, secret, members, guests, clock, recent: VecDeque::new(), token: None })
     }
 
     /// Posts for as long as it is polled, about every `every_ms`.
@@ -81,6 +91,12 @@ impl Authors {
     async fn act(&mut self) -> anyhow::Result<()> {
         let Some(author) = self.someone() else { return Ok(()) };
         let mut dice = self.dice();
+        if dice.roll(GUESTS_ONE_IN) == 0
+            && let Some(guest) = self.guests.pick(&mut dice)
+            && guest != author
+        {
+            return self.attend_to(&guest, &author).await;
+        }
         let body = match (dice.roll(20), self.earlier()) {
             (0..3, Some(post)) => json!({ "text": texts::reply(&mut dice), "reply_to": post }),
             (3, Some(post)) => json!({ "text": texts::passing_on(&mut dice), "repost_of": post }),
@@ -100,7 +116,53 @@ impl Authors {
         Ok(())
     }
 
+    /// Somebody likes, answers, passes on or follows what a visitor does. Not if a visitor is that somebody, nor of those
+    /// who are blocked.
+    async fn attend_to(&mut self, guest: &UserId, actor: &UserId) -> anyhow::Result<()> {
+        let mut dice = self.dice();
+        if self.guests.has(actor) {
+            return Ok(());
+        }
+        let path = format!("/v1/users/{guest}/posts?limit=4");
+        let response = self.ask(reqwest::Method::GET, &path, actor, None).await?;
+        let posts = if response.status().is_success() { response.json::<Posts>().await?.data } else { vec![] };
+        let post = posts.get(dice.roll(posts.len()).min(dice.roll(posts.len()))).map(|post| post.id);
+        let (method, path, body) = match (dice.roll(16), post) {
+            (0, _) | (_, None) => (reqwest::Method::PUT, format!("/v1/following/{guest}"), None),
+            (1, _) => {
+                let text = format!("@{guest} {}", texts::post(&mut dice));
+                let body = json!({ "text": text, "mentions": [guest] });
+                (reqwest::Method::POST, "/v1/posts".to_owned(), Some(body))
+            }
+            (2..5, Some(post)) => {
+                let body = json!({ "text": texts::reply(&mut dice), "reply_to": post });
+                (reqwest::Method::POST, "/v1/posts".to_owned(), Some(body))
+            }
+            (5, Some(post)) => {
+                let body = json!({ "text": texts::passing_on(&mut dice), "repost_of": post });
+                (reqwest::Method::POST, "/v1/posts".to_owned(), Some(body))
+            }
+            (_, Some(post)) => (reqwest::Method::PUT, format!("/v1/posts/{post}/reactions/like"), None),
+        };
+        let response = self.ask(method, &path, actor, body.as_ref()).await?;
+        match response.status() {
+            http::StatusCode::FORBIDDEN | http::StatusCode::NOT_FOUND => Ok(()),
+            _ => Ok(drop(response.error_for_status()?)),
+        }
+    }
+
     async fn send(
+        &mut self,
+        method: reqwest::Method,
+        path: &str,
+        user: &UserId,
+        body: Option<&Value>,
+    ) -> anyhow::Result<reqwest::Response> {
+        Ok(self.ask(method, path, user, body).await?.error_for_status()?)
+    }
+
+    /// The answer, whatever it is.
+    async fn ask(
         &mut self,
         method: reqwest::Method,
         path: &str,
@@ -113,7 +175,7 @@ impl Authors {
         if let Some(body) = body {
             request = request.json(body);
         }
-        Ok(request.send().await?.error_for_status()?)
+        Ok(request.send().await?)
     }
 
     fn token(&mut self) -> anyhow::Result<String> {

@@ -3,9 +3,13 @@
 
 pub mod authors;
 pub mod graph;
+pub mod guests;
 pub mod page;
 pub mod routes;
 pub mod texts;
+pub mod vitals;
+
+use std::sync::Arc;
 
 use fama_protocol::UserId;
 
@@ -32,4 +36,8 @@ pub struct Demo {
     pub celebrity_up: u64,
     /// Milliseconds between two simulated posts; 0: none.
     pub post_every_ms: u64,
+    /// Whom visitors became.
+    pub guests: Arc<guests::Guests>,
+    /// What the process measured of itself last.
+    pub vitals: vitals::Last,
 }

@@ -7,8 +7,8 @@ use http::header;
 
 use crate::api::State;
 
-/// Own files only; pictures of profiles may come from elsewhere, sockets from this host.
-const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: https:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// Own files only. Pictures are drawn, not loaded; sockets come from this host, whose name the policy can't know.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 macro_rules! asset {
     ($kind:literal, $file:literal) => {

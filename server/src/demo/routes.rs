@@ -28,10 +28,11 @@ pub fn router() -> Router<State> {
         .route("/demo/config", get(config))
         .route("/demo/members", get(members))
         .route("/demo/token", post(token))
+        .route("/demo/vitals", get(super::vitals::vitals))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 
-fn demo(state: &State) -> ApiResult<&Demo> {
+pub(super) fn demo(state: &State) -> ApiResult<&Demo> {
     state.demo.as_ref().ok_or(ApiError::not_found("this is not a demonstration"))
 }
 
@@ -135,6 +136,7 @@ async fn token(Extract(state): Extract<State>, body: JsonBody<TokenBody>) -> Api
     if !demo.members.iter().any(|member| member.id == user) {
         return Err(ApiError::not_found("there is no such member"));
     }
+    demo.guests.came(&user);
     let grant =
         Grant { app: &app, user: &user, access: Access::User, ttl_s: TOKEN_S, issuer: None, audience: None };
     let token = sign(&grant, demo.secret.expose().as_bytes(), state.clock.now())

@@ -13,6 +13,10 @@ pub const FEED_READS: &str = "fama_feed_pages_total";
 pub const JOBS: &str = "fama_fanout_jobs";
 /// How long jobs waited of late.
 pub const LAG: &str = "fama_fanout_lag_seconds";
+/// Posts whose last follower has been served.
+pub const FANNED_OUT: &str = "fama_fanout_posts_total";
+/// How long after their publishing that was, added up.
+pub const FAN_OUT_MS: &str = "fama_fanout_milliseconds_total";
 /// Feeds that wait to be built anew.
 pub const REBUILDS: &str = "fama_fanout_rebuilds";
 /// Work that is owed.
@@ -50,6 +54,8 @@ pub const HELP: &[(&str, &str)] = &[
     (FEED_READS, "Pages of feeds read"),
     (JOBS, "Fan-out jobs that wait"),
     (LAG, "How long fan-out jobs waited of late"),
+    (FANNED_OUT, "Posts whose last follower has been served"),
+    (FAN_OUT_MS, "How long after publishing that was, added up"),
     (REBUILDS, "Feeds that wait to be built anew"),
     (OUTBOX, "Outbox rows not done"),
     (COMMITS, "Commits of the embedded store"),

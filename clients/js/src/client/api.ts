@@ -1,6 +1,19 @@
 import type { Call, Http } from './http.ts';
 import { randomKey } from './ids.ts';
-import type { NewPost, Notification, NotificationCounts, Page, PageQuery, Post, PostId, Relation, User, UserId } from './types.ts';
+import type {
+  NewPost,
+  Notification,
+  NotificationCounts,
+  OwnStatus,
+  Page,
+  PageQuery,
+  Post,
+  PostId,
+  Presence,
+  Relation,
+  User,
+  UserId,
+} from './types.ts';
 
 const segment = encodeURIComponent;
 
@@ -80,6 +93,20 @@ export class FamaApi {
 
   postsOf(id: UserId, page: PageQuery = {}): Promise<Page<Post>> {
     return this.#http.call('GET', `/v1/users/${segment(id)}/posts`, { query: { ...page } });
+  }
+
+  replies(id: PostId, page: PageQuery = {}): Promise<Page<Post>> {
+    return this.#http.call('GET', `/v1/posts/${segment(id)}/replies`, { query: { ...page } });
+  }
+
+  /** Whether users are online, as far as the caller may know, in the order asked; at most 500. */
+  presence(users: UserId[]): Promise<{ data: Presence[] }> {
+    return this.#http.call('GET', '/v1/presence', { query: { users: users.join(',') } });
+  }
+
+  /** Chooses as what the user is seen while connected, on every device, until the next choice. */
+  setPresence(status: OwnStatus): Promise<void> {
+    return this.#http.call('PUT', '/v1/presence', { body: { status } });
   }
 
   following(page: PageQuery = {}): Promise<Page<Relation>> {

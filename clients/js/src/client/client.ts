@@ -1,7 +1,9 @@
 import { FamaApi } from './api.ts';
 import { FeedStore, type FeedOptions } from './feed-store.ts';
 import { Http } from './http.ts';
+import { InboxStore } from './inbox-store.ts';
 import type { Observable, Unsubscribe } from './observable.ts';
+import { PresenceStore } from './presence-store.ts';
 import { Realtime, type ConnectionState, type TransportOptions } from './realtime.ts';
 import { TokenSource, type GetToken } from './tokens.ts';
 import type { FamaEvent, Received, UserId } from './types.ts';
@@ -24,11 +26,13 @@ export interface FamaOptions {
 /** How long the first page waits for the connection, so that nothing published between the two is missed. */
 const FIRST_PAGE_WAIT_MS = 1_500;
 
-/** One user's view of a Fama server: the HTTP API, the connection, and the feed kept in step with both. */
+/** One user's view of a Fama server: the HTTP API, the connection, and the feed and inbox kept in step with both. */
 export class FamaClient {
   readonly user: UserId;
   readonly api: FamaApi;
   readonly feed: FeedStore;
+  readonly inbox: InboxStore;
+  readonly presence: PresenceStore;
   readonly realtime: Realtime;
 
   constructor(options: FamaOptions) {
@@ -43,8 +47,16 @@ export class FamaClient {
       self: options.user,
       tokens,
     });
-    this.realtime.onEvent((event, received) => this.feed.apply(event, received));
-    this.realtime.onGap(() => this.feed.invalidate(0));
+    this.inbox = new InboxStore(this.api);
+    this.presence = new PresenceStore(this.realtime.centrifuge);
+    this.realtime.onEvent((event, received) => {
+      this.feed.apply(event, received);
+      this.inbox.apply(event);
+    });
+    this.realtime.onGap(() => {
+      this.feed.invalidate(0);
+      this.inbox.invalidate(0);
+    });
   }
 
   /** The state of the connection. */
@@ -56,6 +68,7 @@ export class FamaClient {
   connect(): void {
     this.realtime.connect();
     this.feed.invalidate(FIRST_PAGE_WAIT_MS);
+    this.inbox.invalidate(FIRST_PAGE_WAIT_MS);
   }
 
   /** Calls `listener` with every live event: the feed's, and those of the inbox and of relations. */
@@ -66,6 +79,8 @@ export class FamaClient {
   /** Ends the connection and all timers. The client can't be used again. */
   close(): void {
     this.feed.close();
+    this.inbox.close();
+    this.presence.close();
     this.realtime.disconnect();
   }
 }

@@ -1,8 +1,18 @@
-import { Centrifuge, UnauthorizedError, type PublicationContext } from 'centrifuge';
+import { Centrifuge, UnauthorizedError, type PublicationContext, type ServerSubscribedContext } from 'centrifuge';
 import { FamaError, isRecord } from './errors.ts';
 import { Observable, type Unsubscribe } from './observable.ts';
 import type { TokenSource } from './tokens.ts';
 import type { FamaEvent, Received, Route, UserId } from './types.ts';
+
+/** What was missed on one channel: its offsets say that nothing is left out. */
+export interface RecoveredChannel {
+  channel: string;
+  /** The offset of the last event before the loss. */
+  from: number;
+  /** The offset after the replay: `from` plus the events replayed. */
+  to: number;
+  complete: boolean;
+}
 
 export interface Recovery {
   /** Events that were missed and came with the reconnect. */
@@ -13,6 +23,8 @@ export interface Recovery {
   complete: boolean;
   /** How long the connection was down, in milliseconds. */
   downMs: number;
+  /** Channels that went on where they were, missed events or not. */
+  channels: RecoveredChannel[];
   /** Unix milliseconds. */
   at: number;
 }
@@ -45,7 +57,7 @@ type EventListener = (event: FamaEvent, received: Received) => void;
 
 /** What one reconnect brings; open from `connected` to the end of the same turn, in which all of it is delivered. */
 interface Replay {
-  recovering: Set<string>;
+  recovering: Map<string, RecoveredChannel>;
   complete: boolean;
   events: number;
   posts: number;
@@ -59,6 +71,8 @@ export class Realtime extends Observable<ConnectionState> {
   #listeners = new Set<EventListener>();
   #gapListeners = new Set<() => void>();
   #replay: Replay | null = null;
+  /** The offset of the last event of each of the server's channels. */
+  #offsets = new Map<string, number>();
   #downSince: number | null = null;
 
   constructor(options: RealtimeOptions) {
@@ -103,14 +117,15 @@ export class Realtime extends Observable<ConnectionState> {
       })
       .on('disconnected', ({ code, reason }) => this.set({ ...this.value, status: 'disconnected', code, reason }))
       .on('connected', () => this.#connected())
-      .on('subscribed', ({ channel, wasRecovering, recovered }) => this.#subscribed(channel, wasRecovering, recovered))
+      .on('subscribed', (subscribed) => this.#subscribed(subscribed))
+      .on('unsubscribed', ({ channel }) => void this.#offsets.delete(channel))
       .on('publication', (publication) => this.#publication(publication))
       // Failed attempts: the next `connecting` or `connected` tells. Without a listener they would be lost all the same.
       .on('error', () => undefined);
   }
 
   #connected(): void {
-    const replay: Replay = { recovering: new Set(), complete: true, events: 0, posts: 0 };
+    const replay: Replay = { recovering: new Map(), complete: true, events: 0, posts: 0 };
     this.#replay = replay;
     const downMs = this.#downSince === null ? 0 : Date.now() - this.#downSince;
     this.#downSince = null;
@@ -120,7 +135,10 @@ export class Realtime extends Observable<ConnectionState> {
       this.#replay = null;
       if (replay.recovering.size > 0) {
         const { events, posts, complete } = replay;
-        this.set({ ...this.value, recovery: { events, posts, complete, downMs, at: Date.now() } });
+        this.set({
+          ...this.value,
+          recovery: { events, posts, complete, downMs, channels: [...replay.recovering.values()], at: Date.now() },
+        });
       }
       if (!replay.complete || !replay.recovering.has(this.#userChannel)) {
         for (const listener of [...this.#gapListeners]) guard(listener);
@@ -128,13 +146,22 @@ export class Realtime extends Observable<ConnectionState> {
     });
   }
 
-  #subscribed(channel: string, wasRecovering: boolean, recovered: boolean): void {
+  #subscribed({ channel, wasRecovering, recovered, streamPosition }: ServerSubscribedContext): void {
+    const from = this.#offsets.get(channel) ?? 0;
+    const to = streamPosition?.offset ?? from;
+    // With a replay the position is where it begins.
+    this.#offsets.set(channel, to);
     if (!this.#replay || !wasRecovering) return;
-    this.#replay.recovering.add(channel);
+    this.#replay.recovering.set(channel, { channel, from, to, complete: recovered });
     this.#replay.complete &&= recovered;
   }
 
-  #publication({ channel, data }: PublicationContext): void {
+  #publication({ channel, data, offset }: PublicationContext): void {
+    if (offset !== undefined) {
+      this.#offsets.set(channel, offset);
+      const resumed = this.#replay?.recovering.get(channel);
+      if (resumed) resumed.to = Math.max(resumed.to, offset);
+    }
     const route = this.#route(channel);
     if (route === null || !isEvent(data)) return;
     const replay = this.#replay?.recovering.has(channel) ? this.#replay : null;
@@ -144,6 +171,11 @@ export class Realtime extends Observable<ConnectionState> {
     }
     const received: Received = { route, channel, at: Date.now(), recovered: replay !== null };
     for (const listener of [...this.#listeners]) guard(() => listener(data, received));
+  }
+
+  /** The offset of the last event on the user's own channel; `null` before the first connect. */
+  get offset(): number | null {
+    return this.#offsets.get(this.#userChannel) ?? null;
   }
 
   #route(channel: string): Route | null {

@@ -105,6 +105,18 @@ export interface NotificationCounts {
   capped: boolean;
 }
 
+export interface Presence {
+  user: UserId;
+  status: 'online' | 'away' | 'offline';
+  /** `null` while online, and for who never was or may not be seen. */
+  last_seen: string | null;
+  /** How many devices are connected; only in answers to `presence`. */
+  devices?: number;
+}
+
+/** As what a user wants to be seen while connected. */
+export type OwnStatus = 'online' | 'away' | 'invisible';
+
 export type RelationKind = 'follow' | 'block' | 'mute';
 
 /** What arrives on `user:#<id>` and `author:<id>`. Types that this version doesn't know are skipped. */

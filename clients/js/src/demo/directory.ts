@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals';
+import { FamaError } from '../client/index.ts';
 import { findMembers, type Member } from './demo-api.ts';
 import { untilDone } from './retry.ts';
 
@@ -8,11 +9,15 @@ const MAX_PAGES = 50;
 
 /** Names of all members, most followed first: posts carry only ids. */
 export const directory = signal<ReadonlyMap<string, Member>>(new Map());
+/** Whether all of it is there. */
+export const directoryReady = signal(false);
+/** Why it is not, while it is tried again. */
+export const directoryError = signal<FamaError | null>(null);
 let loading: Promise<void> | null = null;
 
 /** Loads the directory once, however often it is called. */
 export function loadDirectory(): Promise<void> {
-  loading ??= untilDone(new AbortController().signal, load);
+  loading ??= untilDone(new AbortController().signal, () => load().catch(failed));
   return loading;
 }
 
@@ -23,9 +28,16 @@ async function load(): Promise<void> {
     const { data, next_cursor, has_more } = await findMembers({ limit: PAGE, cursor });
     for (const member of data) all.set(member.id, member);
     directory.value = new Map(all);
-    if (!has_more || next_cursor === null) return;
+    directoryError.value = null;
+    if (!has_more || next_cursor === null) break;
     cursor = next_cursor;
   }
+  directoryReady.value = true;
+}
+
+function failed(thrown: unknown): never {
+  directoryError.value = FamaError.from(thrown);
+  throw thrown;
 }
 
 export function nameOf(id: string): string {

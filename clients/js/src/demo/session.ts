@@ -1,10 +1,22 @@
 import { signal, type ReadonlySignal } from '@preact/signals';
-import { FamaClient, FamaError, type ConnectionState, type FamaEvent, type FeedState, type Received, type User } from '../client/index.ts';
+import {
+  FamaClient,
+  FamaError,
+  type ConnectionState,
+  type FamaEvent,
+  type FeedState,
+  type InboxState,
+  type Received,
+  type User,
+} from '../client/index.ts';
 import { Cutter } from './cutter.ts';
 import { tokenFor, type DemoConfig } from './demo-api.ts';
+import { nameOf } from './directory.ts';
 import { plural } from './format.ts';
+import { sentenceOf } from './notification-text.ts';
 import { announce } from './notices.ts';
 import { untilDone } from './retry.ts';
+import { VitalSigns } from './vitals.ts';
 import { noStats, withPost, type LiveStats } from './stats.ts';
 
 /** How long "Cut my connection" lasts: long enough to miss something. */
@@ -20,6 +32,8 @@ export class Session {
   readonly client: FamaClient;
   readonly cutter = new Cutter();
   readonly feed: ReadonlySignal<FeedState>;
+  readonly inbox: ReadonlySignal<InboxState>;
+  readonly vitals = new VitalSigns();
   readonly connection: ReadonlySignal<ConnectionState>;
   readonly me = signal<User | null>(null);
   /** `null` until it is known. */
@@ -42,6 +56,7 @@ export class Session {
       transport: { websocket: this.cutter.websocket, networkEventTarget: this.cutter.network, maxReconnectDelayMs: 5_000 },
     });
     this.feed = bind(this.client.feed);
+    this.inbox = bind(this.client.inbox);
     this.connection = bind(this.client.connection);
     this.client.onEvent((event, received) => this.#event(event, received));
     this.#announcer = setInterval(() => this.#announce(), ANNOUNCE_EVERY_MS);
@@ -49,6 +64,11 @@ export class Session {
 
   start(): void {
     this.client.connect();
+    const { realtime } = this.client;
+    const { signal } = this.#closed;
+    // A page that is left says goodbye, so that others see it at once and not after the grace of a lost connection.
+    addEventListener('pagehide', () => realtime.disconnect(), { signal });
+    addEventListener('pageshow', ({ persisted }) => persisted && realtime.connect(), { signal });
     void untilDone(this.#closed.signal, async () => {
       this.me.value = await this.client.api.user(this.user);
     });
@@ -60,6 +80,7 @@ export class Session {
     clearInterval(this.#announcer);
     this.client.close();
     this.cutter.close();
+    this.vitals.close();
   }
 
   async follow(author: string, on: boolean): Promise<void> {
@@ -116,8 +137,12 @@ export class Session {
       this.#setFollowing(event.user, event.active);
     } else if (event.type === 'post.created') {
       const latency = received.recovered ? null : Math.max(0, received.at - Date.parse(event.post.created_at));
+      if (latency !== null) this.vitals.arrived(received, latency);
       this.stats.value = withPost(this.stats.value, received.route, latency);
       if (event.post.author !== this.user) this.#unannounced += 1;
+    } else if (event.type === 'notification.created' && !received.recovered) {
+      const { who, did } = sentenceOf(event.notification, nameOf);
+      announce(`${who} ${did}`.trim());
     }
   }
 

@@ -14,11 +14,14 @@ interface Props {
 /** A modal dialog: the browser traps the focus, closes on Escape, and gives the focus back. */
 export function Dialog({ labelledBy, class: className, testid, onClose, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
+  const gone = useRef(false);
   useEffect(() => {
     const element = dialog.current;
     const before = document.activeElement;
     element?.showModal();
     return () => {
+      // Its `close` event comes later, when another dialog may be open.
+      gone.current = true;
       element?.close();
       // Unmounted while open, the browser can't give it back by itself.
       const target = before instanceof HTMLElement && before.isConnected ? before : document.getElementById('main');
@@ -31,7 +34,7 @@ export function Dialog({ labelledBy, class: className, testid, onClose, children
       class={className ? `dialog ${className}` : 'dialog'}
       aria-labelledby={labelledBy}
       data-testid={testid}
-      onClose={onClose}
+      onClose={() => gone.current || onClose()}
       // The dialog fills its box with its content, so a click on the element itself is one on the backdrop.
       onClick={(event) => event.target === event.currentTarget && onClose()}
     >

@@ -1,5 +1,6 @@
 import { directory } from '../directory.ts';
 import { plural } from '../format.ts';
+import { openPanel, openProfile } from '../panels.ts';
 import type { Session } from '../session.ts';
 import { Avatar } from './avatar.tsx';
 import { Dialog } from './dialog.tsx';
@@ -7,10 +8,10 @@ import { FollowToggle } from './follow-toggle.tsx';
 import { MemberPicker } from './member-picker.tsx';
 import { FindPeopleButton } from './sidebar.tsx';
 
-const SHOWN = 6;
+const SHOWN = 5;
 
 /** The most followed members, to follow or look at. */
-export function Discover({ session, onAuthor, onFind }: { session: Session; onAuthor: (id: string) => void; onFind: () => void }) {
+export function Discover({ session }: { session: Session }) {
   const following = session.following.value;
   const members = [...directory.value.values()].filter((member) => member.id !== session.user).slice(0, SHOWN);
   return (
@@ -22,9 +23,9 @@ export function Discover({ session, onAuthor, onFind }: { session: Session; onAu
         <ul>
           {members.map((member) => (
             <li key={member.id}>
-              <Avatar id={member.id} name={member.name} size={36} />
+              <Avatar id={member.id} name={member.name} size={36} live={session.client} />
               <span class="who">
-                <button type="button" class="author" onClick={() => onAuthor(member.id)}>
+                <button type="button" class="author" onClick={() => openProfile(member.id)}>
                   {member.name}
                 </button>
                 <span class="sub">{plural(member.followers, 'follower')}</span>
@@ -36,16 +37,16 @@ export function Discover({ session, onAuthor, onFind }: { session: Session; onAu
           ))}
         </ul>
       )}
-      <FindPeopleButton class="find" onOpen={onFind} />
+      <FindPeopleButton class="find" onOpen={() => openPanel({ name: 'find' })} />
     </section>
   );
 }
 
-export function FindDialog({ session, onAuthor, onClose }: { session: Session; onAuthor: (id: string) => void; onClose: () => void }) {
+export function FindDialog({ session, onClose }: { session: Session; onClose: () => void }) {
   return (
     <Dialog labelledBy="find-title" class="find-dialog" testid="find-panel" onClose={onClose}>
       <h2 id="find-title">Find people</h2>
-      <MemberPicker label="Find a member" except={session.user} onPick={(member) => onAuthor(member.id)} />
+      <MemberPicker label="Find a member" live={session.client} onPick={(member) => openProfile(member.id)} />
     </Dialog>
   );
 }

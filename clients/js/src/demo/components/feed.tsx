@@ -5,7 +5,6 @@ import { explain } from '../notices.ts';
 import type { Session } from '../session.ts';
 import { ArrowUpIcon, PauseIcon, PlayIcon } from './icons.tsx';
 import { PendingCard, PostCard } from './post-card.tsx';
-import { FindPeopleButton } from './sidebar.tsx';
 
 /** The list counts as scrolled away when its top has gone this far beneath the bar. */
 const SCROLLED_PX = 24;
@@ -18,11 +17,9 @@ export function smoothly(): ScrollBehavior {
 interface Props {
   session: Session;
   name: string;
-  onAuthor: (id: string) => void;
-  onFind: () => void;
 }
 
-export function Feed({ session, name, onAuthor, onFind }: Props) {
+export function Feed({ session, name }: Props) {
   const list = useRef<HTMLDivElement>(null);
   const state = session.feed.value;
   const { feed } = session.client;
@@ -48,7 +45,7 @@ export function Feed({ session, name, onAuthor, onFind }: Props) {
 
   return (
     <section class="feed" aria-labelledby="feed-title">
-      <FeedHead session={session} onFind={onFind} />
+      <FeedHead session={session} />
       <NewPosts waiting={state.waiting} stale={state.stale} onReveal={reveal} />
       {state.error && state.status === 'ready' && state.more !== 'error' && <StaleNote state={state} onRetry={() => void feed.load()} />}
       <div
@@ -65,7 +62,7 @@ export function Feed({ session, name, onAuthor, onFind }: Props) {
           <PendingCard key={pending.key} pending={pending} session={session} name={name} />
         ))}
         {state.items.map((item) => (
-          <PostCard key={item.post.id} item={item} session={session} onAuthor={onAuthor} onDeleted={onDeleted} />
+          <PostCard key={item.post.id} item={item} session={session} onDeleted={onDeleted} />
         ))}
         {state.status === 'loading' && state.items.length === 0 && <Skeleton />}
       </div>
@@ -112,12 +109,11 @@ function onFeedKey(event: KeyboardEvent): void {
   next.scrollIntoView({ block: 'nearest', behavior: smoothly() });
 }
 
-function FeedHead({ session, onFind }: { session: Session; onFind: () => void }) {
+function FeedHead({ session }: { session: Session }) {
   const paused = session.paused.value;
   return (
     <div class="feed-head">
       <h2 id="feed-title">Feed</h2>
-      <FindPeopleButton class="quiet only-narrow" onOpen={onFind} />
       <button
         type="button"
         class="button small quiet"

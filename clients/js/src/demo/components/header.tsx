@@ -1,6 +1,8 @@
-import { HalfIcon, CutIcon, LinkIcon, Mark, MoonIcon, SunIcon } from './icons.tsx';
+import { AlertIcon, CutIcon, GaugeIcon, HalfIcon, LinkIcon, Mark, MoonIcon, SearchIcon, SunIcon } from './icons.tsx';
+import { openPanel } from '../panels.ts';
 import { CUT_MS, type Session } from '../session.ts';
 import { nextTheme, theme } from '../theme.ts';
+import { Bell } from './inbox-panel.tsx';
 
 const THEME_NAMES = { auto: 'as the system', light: 'light', dark: 'dark' } as const;
 
@@ -14,7 +16,33 @@ export function Header({ session }: { session: Session | null }) {
           <span class="brand-tag">demo</span>
         </a>
         <div class="topbar-tools">
-          {session && <Connection session={session} />}
+          {session && (
+            <>
+              <Connection session={session} />
+              <button
+                type="button"
+                class="icon-button"
+                aria-label="Find people"
+                aria-keyshortcuts="/"
+                title="Find people ( / )"
+                data-testid="find-people"
+                onClick={() => openPanel({ name: 'find' })}
+              >
+                <SearchIcon />
+              </button>
+              <button
+                type="button"
+                class="icon-button"
+                aria-label="Under the hood"
+                title="Under the hood"
+                data-testid="header-hood"
+                onClick={() => openPanel({ name: 'hood' })}
+              >
+                <GaugeIcon />
+              </button>
+              <Bell session={session} onOpen={() => openPanel({ name: 'inbox' })} />
+            </>
+          )}
           <button
             type="button"
             class="icon-button"
@@ -38,8 +66,8 @@ function Connection({ session }: { session: Session }) {
   return (
     <>
       <span class={`state state-${status}`} role="status" data-testid="connection-state" data-state={status} title={reason}>
-        <span class="state-dot" aria-hidden="true" />
-        {STATES[status]}
+        {status === 'disconnected' ? <AlertIcon /> : <span class="state-dot" aria-hidden="true" />}
+        <span class="wide">{STATES[status]}</span>
       </span>
       {status === 'disconnected' ? (
         <button type="button" class="button small" onClick={() => session.client.realtime.connect()}>
@@ -50,7 +78,7 @@ function Connection({ session }: { session: Session }) {
         <button
           type="button"
           class="button small cut"
-          title={cut ? 'End the cut' : `Ends the socket without a goodbye, for ${CUT_MS / 1_000} seconds`}
+          title={cut ? 'End the cut' : `Ends the socket without a goodbye, for ${CUT_MS / 1_000} seconds: nothing will be lost`}
           data-testid="cut-connection"
           onClick={() => (cut ? session.cutter.mend() : session.cutter.cut(CUT_MS))}
         >

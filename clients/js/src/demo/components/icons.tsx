@@ -116,6 +116,50 @@ export const AlertIcon = () => (
   </Icon>
 );
 
+export const BellIcon = () => (
+  <Icon>
+    <path d="M10 3a4.6 4.6 0 0 0-4.6 4.6c0 4-1.6 5.2-1.6 6.2h12.4c0-1-1.6-2.2-1.6-6.2A4.6 4.6 0 0 0 10 3zM8.2 16.2a1.9 1.9 0 0 0 3.6 0" />
+  </Icon>
+);
+
+export const GaugeIcon = () => (
+  <Icon>
+    <path d="M2.8 13.5h3l2-7.5 3.4 10 2.2-6 1 3.5h2.8" />
+  </Icon>
+);
+
+export const ReplyIcon = () => (
+  <Icon>
+    <path d="M3.5 5.2a1.7 1.7 0 0 1 1.7-1.7h9.6a1.7 1.7 0 0 1 1.7 1.7v6.6a1.7 1.7 0 0 1-1.7 1.7H9l-3.6 3v-3h-.2a1.7 1.7 0 0 1-1.7-1.7z" />
+  </Icon>
+);
+
+export const RepostIcon = () => (
+  <Icon>
+    <path d="M4 11V8.5A2.5 2.5 0 0 1 6.5 6H15M12.5 3.5 15 6l-2.5 2.5M16 9v2.5a2.5 2.5 0 0 1-2.5 2.5H5M7.5 16.5 5 14l2.5-2.5" />
+  </Icon>
+);
+
+export const AtIcon = () => (
+  <Icon>
+    <circle cx="10" cy="10" r="2.8" />
+    <path d="M12.8 7.2v3.6c0 2.8 4 2.4 4-1.2A6.8 6.8 0 1 0 14 15.3" />
+  </Icon>
+);
+
+export const PersonIcon = () => (
+  <Icon>
+    <circle cx="10" cy="6.8" r="3.2" />
+    <path d="M3.8 16.8c.6-3.4 3-5 6.2-5s5.6 1.6 6.2 5" />
+  </Icon>
+);
+
+export const ArchiveIcon = () => (
+  <Icon>
+    <path d="M3.5 4h13v3h-13zM4.5 7v9h11V7M8 10.2h4" />
+  </Icon>
+);
+
 /** The mark: a source, and the waves of what it says. */
 export const Mark = () => (
   <svg class="mark" viewBox="0 0 32 32" width="28" height="28" aria-hidden="true" focusable="false">

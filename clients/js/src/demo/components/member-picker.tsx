@@ -1,83 +1,38 @@
-import { useCallback, useEffect, useId, useRef, useState } from 'preact/hooks';
-import { FamaError } from '../../client/index.ts';
-import { findMembers, type Member } from '../demo-api.ts';
+import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks';
+import type { Member } from '../demo-api.ts';
+import { directory, directoryError, directoryReady, loadDirectory } from '../directory.ts';
 import { count } from '../format.ts';
 import { explain } from '../notices.ts';
+import { searchMembers } from '../search.ts';
+import type { Watcher } from '../use-presence.ts';
 import { Avatar } from './avatar.tsx';
 import { SearchIcon } from './icons.tsx';
 
-interface Found {
-  members: Member[];
-  cursor: string | null;
-  state: 'loading' | 'ready' | 'error';
-  error: FamaError | null;
-}
-
-const PAGE = 20;
-const TYPING_MS = 120;
-const nothing: Found = { members: [], cursor: null, state: 'loading', error: null };
-
-/** Pages of the members that match `query`; the answer to an older query never replaces a newer one's. */
-function useMembers(query: string) {
-  const [found, setFound] = useState<Found>(nothing);
-  const current = useRef<AbortController | null>(null);
-
-  const load = useCallback(
-    async (cursor: string | null) => {
-      current.current?.abort();
-      const mine = new AbortController();
-      current.current = mine;
-      setFound((before) => ({ ...before, state: 'loading', error: null }));
-      try {
-        const q = query.trim();
-        const page = await findMembers({ ...(q !== '' && { q }), limit: PAGE, cursor: cursor ?? undefined }, mine.signal);
-        if (mine.signal.aborted) return;
-        const next = page.has_more ? page.next_cursor : null;
-        setFound((before) => ({
-          members: cursor === null ? page.data : [...before.members, ...page.data],
-          cursor: next,
-          state: 'ready',
-          error: null,
-        }));
-      } catch (thrown) {
-        if (!mine.signal.aborted) setFound((before) => ({ ...before, state: 'error', error: FamaError.from(thrown) }));
-      }
-    },
-    [query],
-  );
-
-  useEffect(() => {
-    const timer = setTimeout(() => void load(null), query === '' ? 0 : TYPING_MS);
-    return () => {
-      clearTimeout(timer);
-      current.current?.abort();
-    };
-  }, [load]);
-
-  return { found, load };
-}
+const PAGE = 30;
 
 interface Props {
   label: string;
-  /** Members that can't be picked: oneself, say. */
-  except?: string;
+  /** Shows who is online. */
+  live?: Watcher;
   onPick: (member: Member) => void;
 }
 
 /** A combobox with its list always open: type to search, arrows to move, Enter to pick. */
-export function MemberPicker({ label, except, onPick }: Props) {
+export function MemberPicker({ label, live, onPick }: Props) {
   const id = useId();
   const [query, setQuery] = useState('');
   const [active, setActive] = useState(0);
-  const { found, load } = useMembers(query);
+  const [shown, setShown] = useState(PAGE);
   const list = useRef<HTMLUListElement>(null);
-  const members = found.members.filter((member) => member.id !== except);
+  const everybody = directory.value;
+  // All members are here, so that every key is answered at once.
+  const found = useMemo(() => searchMembers([...everybody.values()], query), [everybody, query]);
+  const members = found.slice(0, shown);
+  useEffect(() => void loadDirectory(), []);
   const optionId = (index: number) => `${id}-option-${index}`;
   const chosen = Math.min(active, members.length - 1);
 
-  const more = () => {
-    if (found.state === 'ready' && found.cursor !== null) void load(found.cursor);
-  };
+  const more = () => setShown((n) => Math.min(found.length, n + PAGE));
   const move = (to: number) => {
     const next = Math.max(0, Math.min(members.length - 1, to));
     setActive(next);
@@ -128,21 +83,26 @@ export function MemberPicker({ label, except, onPick }: Props) {
           onInput={(event) => {
             setQuery(event.currentTarget.value);
             setActive(0);
+            setShown(PAGE);
+            list.current?.scrollTo(0, 0);
           }}
           onKeyDown={onKeyDown}
         />
       </div>
       <ul class="options" id={`${id}-list`} role="listbox" aria-label={label} ref={list} onScroll={onScroll} data-testid="member-list">
         {members.map((member, index) => (
-          <Option key={member.id} id={optionId(index)} index={index} member={member} active={index === chosen} onPick={onPick} />
+          <Option
+            key={member.id}
+            id={optionId(index)}
+            index={index}
+            member={member}
+            active={index === chosen}
+            live={live}
+            onPick={onPick}
+          />
         ))}
       </ul>
-      <PickerFooter
-        found={found}
-        empty={members.length === 0}
-        query={query}
-        retry={() => void load(found.members.length > 0 ? found.cursor : null)}
-      />
+      <PickerFooter found={found.length} query={query} />
     </div>
   );
 }
@@ -152,12 +112,14 @@ function Option({
   index,
   member,
   active,
+  live,
   onPick,
 }: {
   id: string;
   index: number;
   member: Member;
   active: boolean;
+  live: Watcher | undefined;
   onPick: (member: Member) => void;
 }) {
   return (
@@ -173,7 +135,7 @@ function Option({
       onMouseDown={(event) => event.preventDefault()}
       onClick={() => onPick(member)}
     >
-      <Avatar id={member.id} name={member.name} size={40} />
+      <Avatar id={member.id} name={member.name} size={40} live={live} />
       <span class="who">
         <span class="name">{member.name}</span>
         <span class="sub">
@@ -194,30 +156,22 @@ function Option({
   );
 }
 
-function PickerFooter({ found, empty, query, retry }: { found: Found; empty: boolean; query: string; retry: () => void }) {
-  if (found.state === 'error') {
+function PickerFooter({ found, query }: { found: number; query: string }) {
+  if (directoryError.value && !directoryReady.value) {
     return (
       <div class="picker-note" role="alert">
-        <span>{explain(found.error)}</span>
-        <button type="button" class="button small" onClick={retry}>
-          Try again
-        </button>
+        <span>{explain(directoryError.value)} Trying again every few seconds.</span>
       </div>
     );
   }
-  const text =
-    found.state === 'loading'
-      ? empty
-        ? 'Loading members…'
-        : ''
-      : empty
-        ? query.trim() === ''
-          ? 'There are no members.'
-          : `Nobody matches “${query.trim()}”.`
-        : '';
+  const empty = !directoryReady.value
+    ? 'Loading members…'
+    : query.trim() === ''
+      ? 'There are no members.'
+      : `Nobody matches “${query.trim()}”.`;
   return (
-    <div class={text === '' ? 'picker-note visually-hidden' : 'picker-note'} role="status">
-      {text === '' ? `${count(found.members.length)}${found.cursor === null ? '' : ' or more'} members listed` : text}
+    <div class={found === 0 ? 'picker-note' : 'picker-note visually-hidden'} role="status">
+      {found === 0 ? empty : `${count(found)} members listed`}
     </div>
   );
 }

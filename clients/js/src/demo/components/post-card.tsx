@@ -5,9 +5,10 @@ import { nameOf } from '../directory.ts';
 import { ago, count, duration, exactTime, plural } from '../format.ts';
 import { now } from '../clock.ts';
 import { attempt, explain } from '../notices.ts';
+import { openPost, openProfile } from '../panels.ts';
 import type { Session } from '../session.ts';
 import { Avatar } from './avatar.tsx';
-import { AlertIcon, HeartIcon, TrashIcon } from './icons.tsx';
+import { AlertIcon, HeartIcon, ReplyIcon, TrashIcon } from './icons.tsx';
 
 /** How long after its arrival a post is still drawn in with a movement. */
 const FRESH_MS = 1_500;
@@ -64,11 +65,10 @@ export function badgeOf(arrival: Arrival, delivery: Post['delivery']): Badge {
 interface Props {
   item: FeedItem;
   session: Session;
-  onAuthor: (id: string) => void;
   onDeleted: (id: string) => void;
 }
 
-export const PostCard = memo(function PostCard({ item, session, onAuthor, onDeleted }: Props) {
+export const PostCard = memo(function PostCard({ item, session, onDeleted }: Props) {
   const { post, arrival } = item;
   const name = nameOf(post.author);
   const badge = badgeOf(arrival, post.delivery);
@@ -87,10 +87,10 @@ export const PostCard = memo(function PostCard({ item, session, onAuthor, onDele
       data-arrival={badge.arrival}
       data-route={badge.route}
     >
-      <Avatar id={post.author} name={name} size={44} />
+      <Avatar id={post.author} name={name} size={44} live={session.client} />
       <div class="post-main">
         <header class="post-head">
-          <button type="button" class="author" id={`name-${post.id}`} onClick={() => onAuthor(post.author)} data-testid="post-author">
+          <button type="button" class="author" id={`name-${post.id}`} onClick={() => openProfile(post.author)} data-testid="post-author">
             {name}
           </button>
           <span class="sub handle">@{post.author}</span>
@@ -102,7 +102,9 @@ export const PostCard = memo(function PostCard({ item, session, onAuthor, onDele
             {badge.text}
           </span>
         </header>
+        <Context post={post} />
         <PostText post={post} />
+        <Attachments post={post} />
         <PostActions post={post} own={own} session={session} onDeleted={onDeleted} />
       </div>
     </article>
@@ -114,6 +116,44 @@ function Time({ id, iso }: { id: string; iso: string }) {
     <time id={id} class="sub" dateTime={iso} title={exactTime(iso)}>
       {ago(iso, now.value)}
     </time>
+  );
+}
+
+/** What the post answers or passes on. */
+function Context({ post }: { post: Post }) {
+  const other = post.reply_to ?? post.repost_of;
+  if (other === null) return null;
+  return (
+    <button type="button" class="context" onClick={() => openPost(other)} data-testid="post-context">
+      {post.reply_to ? 'In reply to a post' : 'Passes on a post'}
+    </button>
+  );
+}
+
+/** Addresses that are safe to open: anything may have been written there. */
+export function safeUrl(text: unknown): string | null {
+  if (typeof text !== 'string') return null;
+  try {
+    const url = new URL(text);
+    return url.protocol === 'https:' || url.protocol === 'http:' ? url.href : null;
+  } catch {
+    return null;
+  }
+}
+
+function Attachments({ post }: { post: Post }) {
+  const urls = (Array.isArray(post.attachments) ? post.attachments : []).map(({ url }) => safeUrl(url)).filter((url) => url !== null);
+  if (urls.length === 0) return null;
+  return (
+    <ul class="attachments">
+      {urls.map((url) => (
+        <li key={url}>
+          <a href={url} target="_blank" rel="noopener noreferrer nofollow" data-testid="attachment">
+            {new URL(url).host}
+          </a>
+        </li>
+      ))}
+    </ul>
   );
 }
 
@@ -148,6 +188,15 @@ function PostActions({ post, own, session, onDeleted }: { post: Post; own: boole
       >
         <HeartIcon filled={liked} />
         <span class="action-count">{likes > 0 ? count(likes) : ''}</span>
+      </button>
+      <button
+        type="button"
+        class="action"
+        aria-label="Open the post and its replies"
+        data-testid="open-post"
+        onClick={() => openPost(post.id)}
+      >
+        <ReplyIcon />
       </button>
       {own && <DeleteAction post={post} session={session} onDeleted={onDeleted} />}
     </div>

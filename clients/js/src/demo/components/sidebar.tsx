@@ -1,9 +1,11 @@
 import { directory } from '../directory.ts';
 import { count, duration } from '../format.ts';
+import { openPanel, openProfile } from '../panels.ts';
 import type { Session } from '../session.ts';
 import type { RouteStats } from '../stats.ts';
 import { Avatar } from './avatar.tsx';
-import { PeopleIcon } from './icons.tsx';
+import { OwnStatusChoice } from './presence.tsx';
+import { GaugeIcon, PeopleIcon } from './icons.tsx';
 
 export function ProfileCard({ session, name }: { session: Session; name: string }) {
   const me = session.me.value;
@@ -29,11 +31,18 @@ export function ProfileCard({ session, name }: { session: Session; name: string 
           </div>
         ))}
       </dl>
-      <a class="button small switch" href="#/" data-testid="switch-member">
-        <span>
-          Switch<span class="wide"> member</span>
-        </span>
-      </a>
+      <OwnStatusChoice session={session} />
+      <div class="profile-actions">
+        {' '}
+        <button type="button" class="button small own-profile" onClick={() => openProfile(session.user)} data-testid="own-profile">
+          Profile
+        </button>
+        <a class="button small switch" href="#/" data-testid="switch-member">
+          <span>
+            Switch<span class="wide"> member</span>
+          </span>
+        </a>
+      </div>{' '}
     </section>
   );
 }
@@ -50,6 +59,10 @@ export function DeliveryCard({ session, threshold }: { session: Session; thresho
         text={`from authors below ${count(threshold)} followers, each into your own feed`}
       />
       <RouteRow label="Pulled" route="pulled" stats={pulled} text="from the rest, on a channel that all their followers share" />
+      <button type="button" class="button small hood-open" onClick={() => openPanel({ name: 'hood' })} data-testid="open-hood">
+        <GaugeIcon />
+        Under the hood
+      </button>
     </section>
   );
 }
@@ -92,7 +105,7 @@ function Bars({ values }: { values: readonly number[] }) {
 
 export function FindPeopleButton({ class: className, onOpen }: { class: string; onOpen: () => void }) {
   return (
-    <button type="button" class={`button small ${className}`} onClick={onOpen} data-testid="find-people">
+    <button type="button" class={`button small ${className}`} onClick={onOpen}>
       <PeopleIcon />
       Find people
     </button>

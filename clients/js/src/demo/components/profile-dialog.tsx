@@ -1,31 +1,36 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { FamaError, type Post, type User } from '../../client/index.ts';
 import { now } from '../clock.ts';
 import { directory, nameOf } from '../directory.ts';
 import { ago, count, exactTime } from '../format.ts';
 import { attempt, explain } from '../notices.ts';
+import { openPost } from '../panels.ts';
 import { hrefAs } from '../router.ts';
 import type { Session } from '../session.ts';
+import { usePresence } from '../use-presence.ts';
 import { Avatar } from './avatar.tsx';
 import { Dialog } from './dialog.tsx';
 import { FollowToggle } from './follow-toggle.tsx';
+import { SeenText } from './presence.tsx';
 
-interface Loaded {
-  user: User | null;
-  posts: Post[];
+interface Posts {
+  items: Post[];
+  cursor: string | null;
+  state: 'loading' | 'ready' | 'error';
   error: FamaError | null;
 }
 
-const LATEST = 3;
+const PAGE = 10;
+const noPosts: Posts = { items: [], cursor: null, state: 'loading', error: null };
 
-function useAuthor(session: Session, id: string) {
-  const [loaded, setLoaded] = useState<Loaded>({ user: null, posts: [], error: null });
+function useUser(session: Session, id: string) {
+  const [loaded, setLoaded] = useState<{ user: User | null; error: FamaError | null }>({ user: null, error: null });
   const [round, setRound] = useState(0);
   useEffect(() => {
     let current = true;
-    const { api } = session.client;
-    Promise.all([api.user(id), api.postsOf(id, { limit: LATEST }).catch(() => null)])
-      .then(([user, page]) => current && setLoaded({ user, posts: page?.data ?? [], error: null }))
+    session.client.api
+      .user(id)
+      .then((user) => current && setLoaded({ user, error: null }))
       .catch((thrown: unknown) => current && setLoaded((before) => ({ ...before, error: FamaError.from(thrown) })));
     return () => {
       current = false;
@@ -34,7 +39,36 @@ function useAuthor(session: Session, id: string) {
   return { ...loaded, reload: () => setRound((n) => n + 1) };
 }
 
-export function AuthorDialog({
+function usePosts(session: Session, id: string, blocked: boolean) {
+  const [posts, setPosts] = useState<Posts>(noPosts);
+  const current = useRef(0);
+  const load = async (cursor: string | null) => {
+    const mine = ++current.current;
+    setPosts((before) => ({ ...before, state: 'loading', error: null }));
+    try {
+      const page = await session.client.api.postsOf(id, { limit: PAGE, cursor: cursor ?? undefined });
+      if (mine !== current.current) return;
+      setPosts((before) => ({
+        items: cursor === null ? page.data : [...before.items, ...page.data],
+        cursor: page.has_more ? page.next_cursor : null,
+        state: 'ready',
+        error: null,
+      }));
+    } catch (thrown) {
+      if (mine === current.current) setPosts((before) => ({ ...before, state: 'error', error: FamaError.from(thrown) }));
+    }
+  };
+  useEffect(() => {
+    setPosts(noPosts);
+    void load(null);
+    return () => {
+      current.current += 1;
+    };
+  }, [session, id, blocked]);
+  return { posts, load };
+}
+
+export function ProfileDialog({
   session,
   id,
   threshold,
@@ -45,18 +79,24 @@ export function AuthorDialog({
   threshold: number;
   onClose: () => void;
 }) {
-  const { user, posts, error, reload } = useAuthor(session, id);
-  const name = nameOf(id);
+  const { user, error, reload } = useUser(session, id);
+  const seen = usePresence(session.client, id);
+  const name = user?.name ?? nameOf(id);
+  const self = id === session.user;
   return (
-    <Dialog labelledBy="author-title" class="author-dialog" testid="author-panel" onClose={onClose}>
+    <Dialog labelledBy="author-title" class="profile-dialog" testid="author-panel" onClose={onClose}>
       <div class="author-head">
-        <Avatar id={id} name={name} size={64} />
+        <Avatar id={id} name={name} size={84} />
         <div class="author-id">
-          <h2 id="author-title">{name}</h2>
+          <h2 id="author-title" data-testid="profile-name">
+            {name}
+          </h2>
           <p class="sub">
             @{id}
             {user?.viewer?.followed_by && <span class="tag">follows you</span>}
+            {self && <span class="tag">you</span>}
           </p>
+          <SeenText seen={seen} />
         </div>
       </div>
       {error && (
@@ -68,13 +108,9 @@ export function AuthorDialog({
         </div>
       )}
       <Figures user={user} />
-      {id === session.user ? (
-        <p class="sub">This is you.</p>
-      ) : (
-        <Relations session={session} user={user} name={name} onChanged={reload} onClose={onClose} />
-      )}
+      {!self && <Relations session={session} user={user} name={name} onChanged={reload} onClose={onClose} />}
       <Mode user={user} fallback={directory.value.get(id)?.delivery} threshold={threshold} />
-      <Latest posts={posts} />
+      <ProfilePosts session={session} id={id} name={name} blocked={user?.viewer?.blocked ?? false} />
     </Dialog>
   );
 }
@@ -114,11 +150,12 @@ function Relations({ session, user, name, onChanged, onClose }: RelationProps) {
   };
   return (
     <div class="author-actions">
-      <FollowToggle session={session} user={id} name={name} following={viewer.following} onChanged={onChanged} />
+      {!viewer.blocked && <FollowToggle session={session} user={id} name={name} following={viewer.following} onChanged={onChanged} />}
       <button
         type="button"
         class={viewer.muted ? 'button small on' : 'button small'}
         aria-label={`${viewer.muted ? 'Muted' : 'Mute'} ${name}`}
+        title={viewer.muted ? 'Their posts are hidden from your feed' : 'Hide their posts from your feed; they do not learn of it'}
         data-testid="mute-toggle"
         data-muted={viewer.muted}
         onClick={() => void toggle(viewer.muted ? 'Unmuting' : 'Muting', () => session.mute(id, !viewer.muted))}
@@ -129,6 +166,7 @@ function Relations({ session, user, name, onChanged, onClose }: RelationProps) {
         type="button"
         class={viewer.blocked ? 'button small danger on' : 'button small danger'}
         aria-label={`${viewer.blocked ? 'Blocked' : 'Block'} ${name}`}
+        title={viewer.blocked ? 'Neither of you sees the other' : 'Neither of you will see the other'}
         data-testid="block-toggle"
         data-blocked={viewer.blocked}
         onClick={() => void toggle(viewer.blocked ? 'Unblocking' : 'Blocking', () => session.block(id, !viewer.blocked))}
@@ -157,21 +195,46 @@ function Mode({ user, fallback, threshold }: { user: User | null; fallback: 'pus
   );
 }
 
-function Latest({ posts }: { posts: Post[] }) {
-  if (posts.length === 0) return null;
+function ProfilePosts({ session, id, name, blocked }: { session: Session; id: string; name: string; blocked: boolean }) {
+  const { posts, load } = usePosts(session, id, blocked);
   return (
     <section aria-labelledby="latest-title" class="latest">
-      <h3 id="latest-title">Latest posts</h3>
-      <ul>
-        {posts.map((post) => (
+      <h3 id="latest-title">Posts</h3>
+      <ul data-testid="profile-posts">
+        {posts.items.map((post) => (
           <li key={post.id}>
-            <p>{post.text ?? 'A post without text'}</p>
-            <time class="sub" dateTime={post.created_at} title={exactTime(post.created_at)}>
-              {ago(post.created_at, now.value)}
-            </time>
+            <button
+              type="button"
+              class="latest-post"
+              onClick={() => openPost(post.id)}
+              aria-label={`Open the post: ${post.text ?? 'without text'}`}
+            >
+              <span class="latest-text">{post.text ?? (post.repost_of ? 'Repost' : 'A post without text')}</span>
+              <time class="sub" dateTime={post.created_at} title={exactTime(post.created_at)}>
+                {ago(post.created_at, now.value)}
+              </time>
+            </button>
           </li>
         ))}
       </ul>
+      {posts.state === 'error' ? (
+        <div class="note warn" role="alert">
+          <span>{explain(posts.error)}</span>
+          <button type="button" class="button small" onClick={() => void load(posts.cursor)}>
+            Try again
+          </button>
+        </div>
+      ) : posts.state === 'loading' ? (
+        <p class="sub" role="status">
+          Loading posts…
+        </p>
+      ) : posts.cursor !== null ? (
+        <button type="button" class="button small" onClick={() => void load(posts.cursor)} data-testid="profile-more">
+          Older posts
+        </button>
+      ) : (
+        <p class="sub">{posts.items.length === 0 ? `No posts of ${name} that you can see.` : 'That is all.'}</p>
+      )}
     </section>
   );
 }
