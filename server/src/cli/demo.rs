@@ -116,8 +116,8 @@ async fn demonstrate(args: &DemoArgs, config: &Config, clock: Arc<dyn Clock>) ->
         let url = format!("http://{}", server.public_address());
         announce(&url, server).map_err(io::Error::other)?;
         if args.post_every_ms > 0 {
-            let authors =
-                Authors::new(url.clone(), secret, members, guests, Arc::clone(&clock)).map_err(io::Error::other)?;
+            let authors = Authors::new(url.clone(), secret, members, guests, Arc::clone(&clock))
+                .map_err(io::Error::other)?;
             simulation.spawn(authors.run(args.post_every_ms));
         }
         if args.open {

@@ -125,7 +125,8 @@ impl Authors {
         }
         let path = format!("/v1/users/{guest}/posts?limit=4");
         let response = self.ask(reqwest::Method::GET, &path, actor, None).await?;
-        let posts = if response.status().is_success() { response.json::<Posts>().await?.data } else { vec![] };
+        let posts =
+            if response.status().is_success() { response.json::<Posts>().await?.data } else { vec![] };
         let post = posts.get(dice.roll(posts.len()).min(dice.roll(posts.len()))).map(|post| post.id);
         let (method, path, body) = match (dice.roll(16), post) {
             (0, _) | (_, None) => (reqwest::Method::PUT, format!("/v1/following/{guest}"), None),

@@ -93,12 +93,23 @@ fn samples<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = (&'a str, f
 }
 
 /// All samples whose labels have this one, added up.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are whole and not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are whole and not negative"
+)]
 fn total(text: &str, name: &str, label: &str) -> u64 {
-    samples(text, name).filter(|(labels, _)| labels.contains(label)).map(|(_, value)| value.max(0.0) as u64).sum()
+    samples(text, name)
+        .filter(|(labels, _)| labels.contains(label))
+        .map(|(_, value)| value.max(0.0) as u64)
+        .sum()
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are whole and not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts are whole and not negative"
+)]
 fn buckets(text: &str, name: &str) -> Vec<Bucket> {
     let name = format!("{name}_bucket");
     let bucket = |(labels, count): (&str, f64)| {

@@ -203,12 +203,7 @@ function ProfilePosts({ session, id, name, blocked }: { session: Session; id: st
       <ul data-testid="profile-posts">
         {posts.items.map((post) => (
           <li key={post.id}>
-            <button
-              type="button"
-              class="latest-post"
-              onClick={() => openPost(post.id)}
-              aria-label={`Open the post: ${post.text ?? 'without text'}`}
-            >
+            <button type="button" class="latest-post" onClick={() => openPost(post.id)}>
               <span class="latest-text">{post.text ?? (post.repost_of ? 'Repost' : 'A post without text')}</span>
               <time class="sub" dateTime={post.created_at} title={exactTime(post.created_at)}>
                 {ago(post.created_at, now.value)}
