@@ -23,6 +23,7 @@ use crate::config::{ChannelRules, Config, LogFormat, Namespace, Permission, Reco
 use crate::demo::authors::Authors;
 use crate::demo::guests::Guests;
 use crate::demo::texts::{self, Dice};
+use crate::demo::vitals::Last;
 use crate::demo::{Demo, Member, graph};
 use crate::import::{self, Input, Kind, StoreTarget};
 use crate::server::Server;
@@ -107,7 +108,7 @@ async fn demonstrate(args: &DemoArgs, config: &Config, clock: Arc<dyn Clock>) ->
         celebrity_up: args.celebrity_up,
         post_every_ms: args.post_every_ms,
         guests: Arc::clone(&guests),
-        vitals: Default::default(),
+        vitals: Last::default(),
     };
     let mut simulation = tokio::task::JoinSet::new();
     let stores = backends.stores.clone();

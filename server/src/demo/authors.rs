@@ -146,10 +146,10 @@ impl Authors {
             (_, Some(post)) => (reqwest::Method::PUT, format!("/v1/posts/{post}/reactions/like"), None),
         };
         let response = self.ask(method, &path, actor, body.as_ref()).await?;
-        match response.status() {
-            http::StatusCode::FORBIDDEN | http::StatusCode::NOT_FOUND => Ok(()),
-            _ => Ok(drop(response.error_for_status()?)),
+        if !matches!(response.status(), http::StatusCode::FORBIDDEN | http::StatusCode::NOT_FOUND) {
+            response.error_for_status()?;
         }
+        Ok(())
     }
 
     async fn send(

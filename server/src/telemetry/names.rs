@@ -15,7 +15,7 @@ pub const JOBS: &str = "fama_fanout_jobs";
 pub const LAG: &str = "fama_fanout_lag_seconds";
 /// Posts whose last follower has been served.
 pub const FANNED_OUT: &str = "fama_fanout_posts_total";
-/// How long after their publishing that was, added up.
+/// How long after their publishing that was, added up. Imported posts count from when they say they were published.
 pub const FAN_OUT_MS: &str = "fama_fanout_milliseconds_total";
 /// Feeds that wait to be built anew.
 pub const REBUILDS: &str = "fama_fanout_rebuilds";
