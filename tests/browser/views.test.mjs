@@ -35,7 +35,8 @@ describe('every view', () => {
       for (const scheme of ['light', 'dark']) {
         // Nothing is on its way while it is looked at.
         await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
-        await page.waitForTimeout(150);
+        await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+        await page.waitForTimeout(300);
         await page.screenshot({ path: join(SHOTS, `${name}-${size.name}-${scheme}.png`) });
         const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
         assert.ok(wide <= room, `${name}: something sticks out at ${size.width}: ${wide} > ${room}`);

@@ -89,16 +89,18 @@ function Facts({ session }: { session: Session }) {
   const latest = session.vitals.samples.value.at(-1);
   const part = (of: number) => {
     const ms = vitals && percentile(vitals.delivery, of);
-    return ms == null ? '–' : `≤ ${duration(ms)}`;
+    return ms == null ? null : `≤ ${duration(ms)}`;
   };
-  const facts = [
+  // The server times one delivery of some: with few visitors there may be none yet, and no number is shown for it.
+  const all: readonly (readonly [string, string | null])[] = [
     ['posts since the start', vitals ? count(vitals.posts_pushed + vitals.posts_pulled) : '–'],
     ['deliveries to sockets', vitals ? count(vitals.deliveries) : '–'],
     ['deliveries a second', latest ? perSecond(latest.deliveriesPerSecond) : '–'],
     ['to the socket, median', part(0.5)],
     ['to the socket, 99 of 100', part(0.99)],
     ['jobs waiting', vitals ? count(vitals.jobs_waiting) : '–'],
-  ] as const;
+  ];
+  const facts = all.filter(([, value]) => value !== null);
   return (
     <dl class="facts-grid" data-testid="hood-facts">
       {facts.map(([label, value]) => (
