@@ -12,6 +12,7 @@ import { HoodDialog } from './hood.tsx';
 import { InboxPanel } from './inbox-panel.tsx';
 import { PostDialog } from './post-dialog.tsx';
 import { OnlineCard } from './presence.tsx';
+import { TryCard } from './try-card.tsx';
 import { ProfileDialog } from './profile-dialog.tsx';
 import { DeliveryCard, ProfileCard } from './sidebar.tsx';
 
@@ -60,6 +61,7 @@ export function Home({ session, config }: { session: Session; config: DemoConfig
         <Feed session={session} name={name} />
       </main>
       <aside class="right" aria-label="People">
+        <TryCard session={session} />
         <OnlineCard session={session} />
         <Discover session={session} />
         <footer class="foot sub">

@@ -73,7 +73,7 @@ export function HoodDialog({ session, threshold, onClose }: { session: Session; 
         <Chart
           title="Connections"
           about="Sockets open on this server, and the members behind them: one may have several tabs."
-          series={[line('Sockets', 'accent', (s) => s.connections), line('Members', 'muted', (s) => s.usersOnline)]}
+          series={[line('Members', 'muted', (s) => s.usersOnline), line('Sockets', 'accent', (s) => s.connections)]}
           times={times}
           format={whole}
           wide={WIDE}
