@@ -78,10 +78,11 @@ impl Authors {
         move || clock.random()
     }
 
+    /// A member whom no visitor is.
     fn someone(&self) -> Option<UserId> {
         let mut dice = self.dice();
         let among = if dice.roll(4) == 0 { LOUD.min(self.members.len()) } else { self.members.len() };
-        self.members.get(dice.roll(among)).map(|member| member.id.clone())
+        self.members.get(dice.roll(among)).map(|member| member.id.clone()).filter(|id| !self.guests.has(id))
     }
 
     fn earlier(&self) -> Option<PostId> {
@@ -93,7 +94,6 @@ impl Authors {
         let mut dice = self.dice();
         if dice.roll(GUESTS_ONE_IN) == 0
             && let Some(guest) = self.guests.pick(&mut dice)
-            && guest != author
         {
             return self.attend_to(&guest, &author).await;
         }
@@ -116,13 +116,9 @@ impl Authors {
         Ok(())
     }
 
-    /// Somebody likes, answers, passes on or follows what a visitor does. Not if a visitor is that somebody, nor of those
-    /// who are blocked.
+    /// Somebody likes, answers, passes on or follows what a visitor does; whom the visitor blocks can't.
     async fn attend_to(&mut self, guest: &UserId, actor: &UserId) -> anyhow::Result<()> {
         let mut dice = self.dice();
-        if self.guests.has(actor) {
-            return Ok(());
-        }
         let path = format!("/v1/users/{guest}/posts?limit=4");
         let response = self.ask(reqwest::Method::GET, &path, actor, None).await?;
         let posts =
