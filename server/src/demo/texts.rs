@@ -131,6 +131,8 @@ fn fill(dice: &mut impl Dice, pattern: &str) -> String {
     while let Some((before, after)) = rest.split_once('{') {
         let (gap, after) = after.split_once('}').unwrap_or((after, ""));
         out.push_str(before);
+        let begins_sentence = out.ends_with(". ") || out.ends_with("? ");
+        let begin = out.len();
         match gap {
             "topic" => out.push_str(pick(dice, &TOPICS)),
             "place" => out.push_str(pick(dice, &PLACES)),
@@ -140,6 +142,10 @@ fn fill(dice: &mut impl Dice, pattern: &str) -> String {
             "day" => write_to(&mut out, format_args!("{}th", 4 + dice.roll(17))),
             "hour" => write_to(&mut out, format_args!("{}:{}0", 5 + dice.roll(4), 3 * dice.roll(2))),
             _ => write_to(&mut out, format_args!("{}", 7 + dice.roll(480))),
+        }
+        if begins_sentence {
+            let filled = out.split_off(begin);
+            out.push_str(&capitalise(&filled));
         }
         rest = after;
     }
@@ -190,7 +196,9 @@ mod tests {
         let others = (0..100).flat_map(|_| [reply(&mut dice), passing_on(&mut dice)]).collect::<Vec<_>>();
         for text in texts.iter().chain(&others) {
             assert!(!text.contains(['{', '}']) && !text.is_empty(), "{text}");
-            assert!(!text.starts_with(char::is_lowercase), "{text}");
+            for sentence in text.split(". ").flat_map(|part| part.split("? ")) {
+                assert!(!sentence.starts_with(char::is_lowercase), "{text}");
+            }
         }
     }
 }
