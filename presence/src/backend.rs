@@ -65,11 +65,11 @@ pub struct Member {
 pub struct MemberChange {
     /// The channel.
     pub channel: ScopedChannel,
-    /// The connection.
+    /// The connection. Of one that left only the id counts: who it was is known here.
     pub member: Member,
     /// It is there now; else it is not.
     pub joined: bool,
-    /// Nodes with members are told.
+    /// Nodes with members are told: who came, or who left as it had come.
     pub tell: bool,
 }
 
@@ -99,7 +99,9 @@ pub trait Backend: Send + Sync {
     async fn tell(&self, hint: Hint) -> Result<()>;
 
     /// What changed in channels, in this order, at most 1,000. Who comes twice or goes without being there is not told.
-    async fn change_members(&self, node: &Node, changes: &[MemberChange]) -> Result<()>;
+    /// How many came and were not taken in, because a bound of the backend is reached: they are not listed, counted or
+    /// told of, neither when they leave.
+    async fn change_members(&self, node: &Node, changes: &[MemberChange]) -> Result<usize>;
 
     /// Who is in a channel, in no order; `None`: more than `limit`.
     async fn members(

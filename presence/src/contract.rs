@@ -132,7 +132,12 @@ pub async fn members(backend: &dyn Backend, name: &str) {
     backend.change_members(&one, &changes).await.unwrap();
     assert_eq!(heard(backend, &two), [told(&gone)]);
     assert_eq!(count(&room, from).await, MemberCounts { clients: 3, users: 3 });
-    backend.change_members(&two, &[change(&room, 3, "bob", false)]).await.unwrap();
+    // Who leaves is told as it came.
+    let nameless = Member { client: 3, user: "".into(), info: Bytes::new() };
+    let leaves = MemberChange { member: nameless, ..change(&room, 3, "bob", false) };
+    heard(backend, &one);
+    backend.change_members(&two, &[leaves]).await.unwrap();
+    assert_eq!(heard(backend, &one), [told(&change(&room, 3, "bob", false))]);
     assert_eq!(heard(backend, &two), [], "nobody is there to hear it");
 
     // The node of the others dies.

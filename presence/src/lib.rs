@@ -5,6 +5,7 @@
 //! [`memory`] is the one within a process.
 
 pub mod backend;
+pub mod changes;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod memory;
@@ -13,6 +14,7 @@ pub mod status;
 pub mod watches;
 
 pub use backend::{Backend, BackendError, Heard, Hint, Member, MemberChange, MemberCounts, Node, UserKey};
+pub use changes::Changes;
 pub use memory::MemoryBackend;
 pub use sessions::{Connected, End, Sessions, Transition};
 pub use status::{Chosen, Kept, Seen, Status};

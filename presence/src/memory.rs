@@ -5,12 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use fama_protocol::ScopedChannel;
 use futures_util::future::poll_fn;
 
-use crate::backend::{
-    Backend, BackendError, Heard, Hint, Member, MemberChange, MemberCounts, Node, Result, UserKey,
-};
+use crate::backend::{Backend, Heard, Hint, Member, MemberChange, MemberCounts, Node, Result, UserKey};
 
 /// Taken out of a dead node at once.
 const SWEEP: usize = 1_000;
@@ -58,7 +57,7 @@ pub struct MemoryBackend {
 }
 
 impl MemoryBackend {
-    /// Nobody is there. At `max_members` in all channels a newcomer is not taken in; at `max_heard` hints that wait for a
+    /// Nobody is there. At `max_members` in all channels newcomers are not taken in; at `max_heard` hints that wait for a
     /// node more are dropped, and it hears [`Heard::Lost`].
     pub fn new(max_members: usize, max_heard: usize) -> Self {
         Self { state: Mutex::default(), max_members, max_heard }
@@ -92,25 +91,26 @@ impl MemoryBackend {
         }
     }
 
-    fn join(&self, state: &mut State, node: &Node, change: &MemberChange) -> Result<()> {
-        if state.count >= self.max_members {
-            return Err(BackendError(format!("{} members of channels are the most", self.max_members)));
+    /// `false`: there is no room.
+    fn join(&self, state: &mut State, node: &Node, change: &MemberChange) -> bool {
+        let client = change.member.client;
+        let is_new = state.members.get(&change.channel).is_none_or(|inside| !inside.contains_key(&client));
+        if is_new && state.count >= self.max_members {
+            return false;
         }
         let inside = state.members.entry(change.channel.clone()).or_default();
-        let old = inside.insert(change.member.client, (node.clone(), change.member.clone()));
+        inside.insert(client, (node.clone(), change.member.clone()));
         state.nodes.entry(node.clone()).or_default().channels.insert(change.channel.clone());
-        if old.is_none() {
+        if is_new {
             state.count += 1;
-            self.told(state, change, true);
+            self.told(state, change, true, change.member.info.clone());
         }
-        Ok(())
+        true
     }
 
     fn leave(&self, state: &mut State, node: &Node, change: &MemberChange) {
         let Some(inside) = state.members.get_mut(&change.channel) else { return };
-        if inside.remove(&change.member.client).is_none() {
-            return;
-        }
+        let Some((_, gone)) = inside.remove(&change.member.client) else { return };
         let others = inside.values().any(|(holder, _)| holder == node);
         if inside.is_empty() {
             state.members.remove(&change.channel);
@@ -119,12 +119,12 @@ impl MemoryBackend {
         if !others && let Some(node) = state.nodes.get_mut(node) {
             node.channels.remove(&change.channel);
         }
-        self.told(state, change, false);
+        self.told(state, change, false, gone.info);
     }
 
-    fn told(&self, state: &mut State, change: &MemberChange, joined: bool) {
+    fn told(&self, state: &mut State, change: &MemberChange, joined: bool, info: Bytes) {
         if change.tell {
-            let (channel, info) = (change.channel.clone(), change.member.info.clone());
+            let channel = change.channel.clone();
             self.tell_in(state, &Hint::Member { channel, joined, info });
         }
     }
@@ -205,16 +205,17 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
-    async fn change_members(&self, node: &Node, changes: &[MemberChange]) -> Result<()> {
+    async fn change_members(&self, node: &Node, changes: &[MemberChange]) -> Result<usize> {
         let mut state = self.lock();
+        let mut refused = 0;
         for change in changes {
-            if change.joined {
-                self.join(&mut state, node, change)?;
-            } else {
+            if !change.joined {
                 self.leave(&mut state, node, change);
+            } else if !self.join(&mut state, node, change) {
+                refused += 1;
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     async fn members(
@@ -304,6 +305,25 @@ mod tests {
         let backend = MemoryBackend::new(1_000, 1_000);
         crate::contract::users(&backend, "m").await;
         crate::contract::members(&backend, "m").await;
+    }
+
+    #[tokio::test]
+    async fn without_room_newcomers_are_left_out_and_others_leave() {
+        let (backend, node) = (MemoryBackend::new(1, 10), Node("1.1".into()));
+        let channel = ScopedChannel::new(&AppId::default(), fama_protocol::Channel::new("room").unwrap());
+        let change = |client, joined| MemberChange {
+            channel: channel.clone(),
+            member: Member { client, user: "ann".into(), info: Bytes::new() },
+            joined,
+            tell: true,
+        };
+        backend.renew(&node, 10, 0).await.unwrap();
+        let changes = [change(1, true), change(2, true), change(1, true), change(2, false)];
+        assert_eq!(backend.change_members(&node, &changes).await, Ok(1));
+        assert_eq!(backend.members(&channel, 5, 0).await, Ok(Some(vec![change(1, true).member])));
+        let changes = [change(1, false), change(2, true)];
+        assert_eq!(backend.change_members(&node, &changes).await, Ok(0));
+        assert_eq!(backend.members(&channel, 5, 0).await, Ok(Some(vec![change(2, true).member])));
     }
 
     #[tokio::test]

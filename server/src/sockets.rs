@@ -177,6 +177,7 @@ impl Authenticator for SignIn {
             user: Some(verified.user.clone()),
             channel: channel.ok_or(TokenRefusal::Invalid)?,
             expires_at: Some(verified.expires_at),
+            info: verified.info.clone(),
         })
     }
 }

@@ -17,6 +17,13 @@ publish = "user"
 allow_history_for_subscriber = true
 
 [[namespaces]]
+name = "room"
+subscribe = "user"
+presence = true
+join_leave = true
+allow_presence_for_subscriber = true
+
+[[namespaces]]
 name = "closed"
 subscribe = "token"
 `;
@@ -174,6 +181,42 @@ for (const [version, Centrifuge] of [['5.0.1', Oldest], ['newest', Newest]]) {
       await ofHal.publish({ n: 6 });
       await ofHal.history({ limit: 0 });
       assert.equal(seen.length, 6);
+    });
+
+    test('who is in a channel: presence, counts, comings and goings', async () => {
+      const [judy, karl] = [await connected('judy'), await connected('karl', { token: token('karl', 600, { info: { name: 'Karl' } }) })];
+      const ofJudy = judy.newSubscription('room:tea', { joinLeave: true });
+      const news = [];
+      ofJudy.on('join', ({ info }) => news.push(['join', info.user, info.connInfo?.name]));
+      ofJudy.on('leave', ({ info }) => news.push(['leave', info.user, info.connInfo?.name]));
+      const enter = async (subscription) => {
+        const ready = once(subscription, 'subscribed');
+        subscription.subscribe();
+        await ready;
+      };
+      await enter(ofJudy);
+      const ofKarl = karl.newSubscription('room:tea');
+      await enter(ofKarl);
+      const { clients } = await ofJudy.presence();
+      assert.deepEqual(Object.values(clients).map(({ user }) => user).sort(), ['judy', 'karl']);
+      const [id, info] = Object.entries(clients).find(([, { user }]) => user === 'karl');
+      assert.deepEqual([info.client, info.connInfo], [id, { name: 'Karl' }]);
+      assert.deepEqual(await ofKarl.presenceStats(), { numClients: 2, numUsers: 2 });
+      const back = once(ofKarl, 'subscribed');
+      karl.cut();
+      await back;
+      await eventually('the news', () => news.length === 4);
+      assert.deepEqual(news, [
+        ['join', 'judy', undefined],
+        ['join', 'karl', 'Karl'],
+        ['leave', 'karl', 'Karl'],
+        ['join', 'karl', 'Karl'],
+      ]);
+      ofKarl.unsubscribe();
+      await eventually('the end', () => news.length === 5);
+      assert.deepEqual(news[4], ['leave', 'karl', 'Karl']);
+      assert.deepEqual(await ofJudy.presenceStats(), { numClients: 1, numUsers: 1 });
+      await assert.rejects(judy.presence('chat:room'), ({ code }) => code === 108);
     });
 
     test('channels that need a token', async () => {

@@ -11,6 +11,7 @@ mod import;
 mod jwt;
 mod life;
 mod limits;
+mod members;
 mod namespaces;
 mod notifications;
 mod operations;

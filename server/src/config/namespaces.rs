@@ -40,9 +40,10 @@ section! {
         history_ttl_s: u64 = 0,
         /// How a reader who was away catches up: `none`, `stream` or `cache`. Needs history.
         recovery: Recovery = Recovery::None,
-        /// Whether it is known who is there.
+        /// Whether it is known who is there, for about 300 bytes of memory each.
         presence: bool = false,
-        /// Whether comings and goings are published to those who are there and want to know.
+        /// Whether comings and goings are told to those who are there, asked for it and have
+        /// `allow_presence_for_subscriber`. At most once, without history.
         join_leave: bool = false,
         /// Who may subscribe: `anyone`, `user` (signed in), `token`, `none`.
         subscribe: Permission = Permission::None,
@@ -52,7 +53,7 @@ section! {
         allow_publish_for_subscriber: bool = false,
         /// Whether whoever is subscribed may read the history.
         allow_history_for_subscriber: bool = false,
-        /// Whether whoever is subscribed may ask who is there.
+        /// Whether whoever is subscribed may ask who is there, or to be told who comes and goes.
         allow_presence_for_subscriber: bool = false,
         /// Recovery for every subscription, also where the client did not ask.
         force_recovery: bool = false,

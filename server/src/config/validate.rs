@@ -209,8 +209,13 @@ fn rules(at: &str, rules: &ChannelRules) -> Result {
             "`{at}`: forced recovery or positioning needs `history_size` and `history_ttl_s`"
         ));
     }
-    if rules.join_leave && !rules.presence {
-        return fail(format!("`{at}.join_leave` needs `presence = true`"));
+    if rules.force_push_join_leave && !rules.join_leave {
+        return fail(format!("`{at}.force_push_join_leave` needs `join_leave = true`"));
+    }
+    if rules.allow_presence_for_subscriber && !rules.presence && !rules.join_leave {
+        return fail(format!(
+            "`{at}.allow_presence_for_subscriber` needs `presence = true` or `join_leave = true`"
+        ));
     }
     if let Some(other) = rules.allowed_delta_types.iter().find(|kind| *kind != "fossil") {
         return fail(format!("`{at}.allowed_delta_types` has `{other}`: there is only `fossil`"));

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use fama_fanout::live;
 use fama_presence::{Seen, Update};
 use fama_protocol::centrifuge::DisconnectCode;
-use fama_protocol::{AppId, UserId};
+use fama_protocol::{AppId, ScopedChannel, UserId};
 use futures_util::task::AtomicWaker;
 
-use super::connection::HistoryRead;
+use super::connection::{HistoryRead, MembersRead};
 use super::ports::{Principal, SubscriptionGrant, TokenRefusal};
 use crate::presence::WatchRefusal;
 
@@ -59,8 +59,21 @@ pub enum Answer {
     Published(bool),
     /// A history was read.
     History(HistoryRead),
+    /// The members of a channel were found out.
+    Members(MembersRead),
     /// A user is watched, and how the user is.
     Watched(UserId, Result<Seen, WatchRefusal>),
+}
+
+/// Somebody came into a channel, or left it.
+#[derive(Debug, Clone)]
+pub struct News {
+    /// The channel.
+    pub channel: ScopedChannel,
+    /// Came.
+    pub joined: bool,
+    /// JSON of who.
+    pub info: Bytes,
 }
 
 /// A letter to a shard.
@@ -69,6 +82,12 @@ pub enum Mail {
     Table(TableInput),
     /// To shards with members of a channel: `Reply`, `Deliver`, `Reset` or `Failed`.
     Member(TableAction),
+    /// To the owner of a channel: its members are to be told.
+    News(News),
+    /// To shards with members of a channel: those who want to know are to be told.
+    MemberNews(News),
+    /// To all: say again who is in channels here.
+    SayMembers,
     /// To a connection.
     Answer(ConnKey, Answer),
     /// To the owner of a user: a connection of theirs is there.

@@ -11,10 +11,23 @@ use smallvec::SmallVec;
 use super::connection::{Names, Slot};
 use super::slots::Slots;
 
-/// A publication to be written.
+/// What a message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// A publication.
+    Publication,
+    /// Somebody came.
+    Join,
+    /// Somebody left.
+    Leave,
+}
+
+/// Something to be written.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Its members.
+    /// What.
+    pub what: What,
+    /// Of a publication its members; else JSON of who.
     pub members: Bytes,
     /// 0 on channels without positions.
     pub offset: u64,
@@ -31,6 +44,15 @@ pub struct Group {
     end: Option<usize>,
     /// The messages as frames, once writing began.
     pub frames: Option<Bytes>,
+    /// Those who do not hear who comes and goes get these.
+    pub quiet: Option<Bytes>,
+}
+
+impl Group {
+    /// How many of its messages are no publications.
+    pub fn news(&self) -> usize {
+        self.messages.iter().filter(|message| message.what != What::Publication).count()
+    }
 }
 
 /// What waits for a channel's members.
@@ -39,6 +61,8 @@ pub struct Batch {
     groups: VecDeque<Group>,
     /// Members before this place got the first group already.
     cursor: usize,
+    /// Messages that are no publications.
+    news: usize,
 }
 
 /// A channel.
@@ -180,15 +204,22 @@ impl Local {
     pub fn publish(&mut self, message: Message) -> bool {
         let was_idle = self.batch.is_none();
         let batch = self.batch.get_or_insert_default();
+        batch.news += usize::from(message.what != What::Publication);
         match batch.groups.back_mut() {
             Some(group) if group.end.is_none() => group.messages.push(message),
             _ => batch.groups.push_back(Group {
                 messages: SmallVec::from_buf([message]),
                 end: None,
                 frames: None,
+                quiet: None,
             }),
         }
         was_idle
+    }
+
+    /// How many comings and goings wait.
+    pub fn news(&self) -> usize {
+        self.batch.as_ref().map_or(0, |batch| batch.news)
     }
 
     /// The first group that waits, made ready for writing: from here on nothing is added to it.
@@ -210,7 +241,9 @@ impl Local {
         if upto < end {
             return true;
         }
-        batch.groups.pop_front();
+        if let Some(done) = batch.groups.pop_front() {
+            batch.news -= done.news();
+        }
         batch.cursor = 0;
         let more = !batch.groups.is_empty();
         if !more {
@@ -271,7 +304,8 @@ mod tests {
                     }
                     2 => {
                         offset += 1;
-                        local.publish(Message { members: Bytes::new(), offset, epoch: None });
+                        let what = if pick % 2 == 0 { What::Publication } else { What::Join };
+                        local.publish(Message { what, members: Bytes::new(), offset, epoch: None });
                         for it in places.keys() {
                             expected.entry(*it).or_default().push(offset);
                         }
@@ -286,6 +320,8 @@ mod tests {
                         }
                     }
                 }
+                let groups = local.batch.iter().flat_map(|batch| &batch.groups);
+                prop_assert_eq!(local.news(), groups.map(Group::news).sum::<usize>());
                 for (it, place) in &places {
                     prop_assert_eq!(local.members.get(*place as usize), Some(it));
                 }

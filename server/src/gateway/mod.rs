@@ -10,6 +10,7 @@ pub mod codec;
 pub mod config;
 pub mod connection;
 pub mod frames;
+pub mod history;
 mod http;
 pub mod http_head;
 mod inbox;

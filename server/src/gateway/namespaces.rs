@@ -74,10 +74,6 @@ fn check(name: &str, rules: &ChannelRules) -> Result<(), NamespaceError> {
         return Err(NamespaceError::PublishToken(name.to_owned()));
     }
     let missing = [
-        ("presence", rules.presence),
-        ("join_leave", rules.join_leave),
-        ("allow_presence_for_subscriber", rules.allow_presence_for_subscriber),
-        ("force_push_join_leave", rules.force_push_join_leave),
         ("allowed_delta_types", !rules.allowed_delta_types.is_empty()),
         ("delta_publish", rules.delta_publish),
     ];
@@ -152,6 +148,32 @@ impl Rules {
         }
     }
 
+    /// Whether it is kept who is there: to be asked for, or to be told.
+    pub fn keeps_members(&self) -> bool {
+        self.0.presence || self.0.join_leave
+    }
+
+    /// Whether those who are there are told who comes and goes.
+    pub fn tells_members(&self) -> bool {
+        self.0.join_leave
+    }
+
+    /// Whether it can be asked who is there.
+    pub fn lists_members(&self) -> bool {
+        self.0.presence
+    }
+
+    /// Whether a client may ask who is there.
+    pub fn may_list(&self, subscribed: bool) -> bool {
+        subscribed && self.0.allow_presence_for_subscriber
+    }
+
+    /// Whether a subscriber is told who comes and goes: all, or those who asked and may know who is there.
+    pub fn hears_members(&self, asked: bool, insecure: bool) -> bool {
+        let wants = asked && (insecure || self.0.allow_presence_for_subscriber);
+        self.0.join_leave && (self.0.force_push_join_leave || wants)
+    }
+
     /// Whether a client may read the history.
     pub fn may_read(&self, subscribed: bool) -> bool {
         subscribed && self.0.allow_history_for_subscriber
@@ -191,6 +213,23 @@ mod tests {
     }
 
     #[test]
+    fn who_hears_of_comings_and_goings() {
+        let hears = |join_leave, allowed, forced, asked| {
+            Rules(ChannelRules {
+                join_leave,
+                allow_presence_for_subscriber: allowed,
+                force_push_join_leave: forced,
+                ..ChannelRules::default()
+            })
+            .hears_members(asked, false)
+        };
+        assert!(hears(true, true, false, true) && hears(true, false, true, false));
+        assert!(!hears(true, true, false, false), "did not ask");
+        assert!(!hears(true, false, false, true), "may not know who is there");
+        assert!(!hears(false, true, true, true), "is not told to anybody");
+    }
+
+    #[test]
     fn rules_that_cannot_work_are_refused() {
         let one = |name: &str, change: fn(&mut ChannelRules)| {
             let mut it = rules(Permission::Anyone, Permission::None);
@@ -206,7 +245,7 @@ mod tests {
             one("chat", |r| r.publish = Permission::Token),
             Err(NamespaceError::PublishToken(_))
         ));
-        assert!(matches!(one("chat", |r| r.join_leave = true), Err(NamespaceError::NotAvailable { .. })));
+        assert!(matches!(one("chat", |r| r.delta_publish = true), Err(NamespaceError::NotAvailable { .. })));
         let twice = [good.clone(), good];
         assert!(matches!(Namespaces::new(&twice, &ChannelRules::default()), Err(NamespaceError::Name(_))));
     }

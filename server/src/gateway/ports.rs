@@ -39,6 +39,8 @@ pub struct SubscriptionGrant {
     pub channel: Channel,
     /// The token's end.
     pub expires_at: Option<UnixMs>,
+    /// JSON shown in the channel.
+    pub info: Option<Bytes>,
 }
 
 /// Why a token is not taken.

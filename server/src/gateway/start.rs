@@ -8,10 +8,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use axum::Router;
+use bytes::Bytes;
 use fama_fanout::live::ViewerChange;
 use fama_presence::Update;
 use fama_protocol::centrifuge::DisconnectCode;
-use fama_protocol::{AppId, UserId};
+use fama_protocol::{AppId, ScopedChannel, UserId};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -20,7 +21,7 @@ use tokio::task::AbortHandle;
 use super::config::GatewayConfig;
 use super::connection::token_name;
 use super::http::HttpServer;
-use super::inbox::{ConnKey, Mail};
+use super::inbox::{ConnKey, Mail, News};
 use super::listen;
 use super::node::Node;
 use super::ports::Ports;
@@ -38,6 +39,18 @@ impl Outlet for Shared {
     fn updates(&self, connection: ConnKey, updates: Vec<(UserId, Update)>) {
         if let Some(inbox) = self.inboxes.get(connection.shard()) {
             inbox.send(Mail::Updates(connection, updates));
+        }
+    }
+
+    fn member(&self, channel: ScopedChannel, joined: bool, info: Bytes) {
+        if let Some(inbox) = self.inboxes.get(self.owner(&channel)) {
+            inbox.hint(Mail::News(News { channel, joined, info }));
+        }
+    }
+
+    fn say_members(&self) {
+        for inbox in &self.inboxes {
+            inbox.send(Mail::SayMembers);
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Counts {
     pub writes: u64,
     /// Hints of the bus dropped, counted by turn.
     pub overruns: u64,
+    /// Comings and goings not told, because too many waited for a channel.
+    pub news_dropped: u64,
     closed: BTreeMap<u16, u64>,
     delays: [u64; BUCKETS.len() + 1],
     sampled: u32,
@@ -100,6 +102,7 @@ pub struct Metrics {
     publications_out: Counter,
     writes: Counter,
     overruns: Counter,
+    news_dropped: Counter,
     delays: Histogram,
     connections: Gauge,
     channels: Gauge,
@@ -142,6 +145,7 @@ impl Metrics {
             publications_out: counter!("fama_gateway_publications_out_total"),
             writes: counter!("fama_gateway_writes_total"),
             overruns: counter!("fama_gateway_bus_overruns_total"),
+            news_dropped: counter!("fama_gateway_join_leave_dropped_total"),
             delays: histogram!("fama_gateway_delivery_seconds"),
             connections: gauge!("fama_gateway_connections", "shard" => label.clone()),
             channels: gauge!("fama_gateway_channels", "shard" => label.clone()),
@@ -168,6 +172,7 @@ impl Metrics {
             (&self.publications_out, counts.publications_out),
             (&self.writes, counts.writes),
             (&self.overruns, counts.overruns),
+            (&self.news_dropped, counts.news_dropped),
         ] {
             if count > 0 {
                 counter.increment(count);

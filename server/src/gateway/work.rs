@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fama_fanout::live::log::LogLimits;
 use fama_fanout::live::{ChannelRead, Publication, Viewer};
-use fama_presence::UserKey;
+use fama_presence::{Member, UserKey};
 use fama_protocol::centrifuge::ErrorCode;
 use fama_protocol::{AppId, ChannelKind, Epoch, ScopedChannel, UserId};
 use futures_util::{FutureExt, StreamExt, stream};
@@ -16,7 +16,8 @@ use metrics::counter;
 use tokio::runtime::Handle;
 
 use super::config::{GatewayConfig, times};
-use super::connection::{HistoryAsked, HistoryRead, app_members};
+use super::connection::{HistoryAsked, HistoryRead, MembersAsked, MembersRead, app_members};
+use super::history;
 use super::inbox::{Answer, ConnKey, Inbox, Mail, TableInput, event_members};
 use super::ports::{Ports, TokenRefusal};
 use super::shard::Shared;
@@ -41,6 +42,8 @@ pub enum Job {
     Publish(ConnKey, ScopedChannel, Publication),
     /// Read a history.
     History(ConnKey, ScopedChannel, HistoryAsked),
+    /// Find out who is in a channel.
+    Members(ConnKey, ScopedChannel, MembersAsked),
     /// Find out how a user is whom the connection began to watch, and whether it may: the user, and who it is.
     Watch(ConnKey, UserKey, Option<UserId>),
     /// Write to the registry.
@@ -152,6 +155,9 @@ impl Worker {
             Job::History(key, channel, asked) => {
                 Mail::Answer(key, Answer::History(self.history(&channel, &asked).await))
             }
+            Job::Members(key, channel, asked) => {
+                Mail::Answer(key, Answer::Members(self.members(&channel, asked).await))
+            }
             Job::Watch(key, user, viewer) => {
                 let answer = |watched| Mail::Answer(key, Answer::Watched(user.1.clone(), watched));
                 let admitted = |seen| inbox.send(answer(Ok(seen)));
@@ -202,34 +208,25 @@ impl Worker {
 
     async fn history(&self, channel: &ScopedChannel, asked: &HistoryAsked) -> HistoryRead {
         let Some(limits) = self.limits(channel) else { return Err(ErrorCode::NOT_AVAILABLE) };
-        let (log, clock) = (&self.ports.log, &self.ports.clock);
-        let opened = log.open(channel, limits, clock.random(), clock.monotonic_ms()).await;
-        let position = opened.map_err(|_| ErrorCode::INTERNAL)?;
-        if let Some((offset, epoch)) = asked.since
-            && (epoch != Some(position.epoch) || offset > position.offset)
-        {
-            return Err(ErrorCode::UNRECOVERABLE_POSITION);
-        }
-        if asked.limit == 0 {
-            return Ok((position, Vec::new()));
-        }
-        let after = asked.since.filter(|_| !asked.reverse).map_or(0, |(offset, _)| offset);
-        let read = log.since(channel, after, limits.size, clock.monotonic_ms()).await;
-        let Some(read) =
-            read.map_err(|_| ErrorCode::INTERNAL)?.filter(|read| read.top.epoch == position.epoch)
-        else {
-            return Err(ErrorCode::UNRECOVERABLE_POSITION);
+        let (log, clock) = (&*self.ports.log, &*self.ports.clock);
+        let (top, entries) = history::read(log, clock, limits, channel, asked).await?;
+        Ok((top, wire_form(channel, &entries)))
+    }
+
+    /// A list that is too long to be sent is refused, as one of too many members is.
+    async fn members(&self, channel: &ScopedChannel, asked: MembersAsked) -> MembersRead {
+        let presence = &self.ports.presence;
+        let read = match asked {
+            MembersAsked::List => presence.members(channel).await.map(|members| match members {
+                Some(members) if fits(&members, self.config.limits.queue_bytes) => MembersRead::List(members),
+                _ => MembersRead::Failed(ErrorCode::LIMIT_EXCEEDED),
+            }),
+            MembersAsked::Count => presence.count_members(channel).await.map(MembersRead::Count),
         };
-        let mut entries = read.entries;
-        if after > 0 && entries.first().is_some_and(|(offset, _)| *offset > after + 1) {
-            return Err(ErrorCode::UNRECOVERABLE_POSITION);
-        }
-        if asked.reverse {
-            entries.retain(|(offset, _)| asked.since.is_none_or(|(since, _)| *offset < since));
-            entries.reverse();
-        }
-        entries.truncate(asked.limit);
-        Ok((read.top, wire_form(channel, &entries)))
+        read.unwrap_or_else(|error| {
+            tracing::debug!(%error, %channel, "who is in a channel is not known");
+            MembersRead::Failed(ErrorCode::INTERNAL)
+        })
     }
 
     async fn touch(&self, channels: Vec<ScopedChannel>, inbox: &Inbox) {
@@ -244,6 +241,11 @@ impl Worker {
             Err(error) => tracing::debug!(%error, "logs are not kept, again soon"),
         }
     }
+}
+
+/// Whether a list of members leaves room for as much again in the queue of a socket.
+fn fits(members: &[Member], queue_bytes: usize) -> bool {
+    members.iter().map(|member| member.info.len() + 48).sum::<usize>() <= queue_bytes / 2
 }
 
 /// The celebrities whose channels a user is subscribed to.
@@ -275,6 +277,9 @@ fn failure(job: &Job) -> Option<Mail> {
         Job::Grant(key, _) => Mail::Answer(*key, Answer::Granted(Err(TokenRefusal::Unavailable))),
         Job::Enter(key, ..) => Mail::Answer(*key, Answer::Entered(None)),
         Job::Publish(key, ..) => Mail::Answer(*key, Answer::Published(false)),
+        Job::Members(key, ..) => {
+            Mail::Answer(*key, Answer::Members(MembersRead::Failed(ErrorCode::INTERNAL)))
+        }
         Job::History(key, ..) => Mail::Answer(*key, Answer::History(Err(ErrorCode::INTERNAL))),
         Job::Watch(key, user, _) => {
             Mail::Answer(*key, Answer::Watched(user.1.clone(), Err(WatchRefusal::Unavailable)))

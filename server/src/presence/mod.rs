@@ -3,8 +3,10 @@
 //! Connections are counted where they are ([`online`]), at no cost besides their entry. What others see of a user is that
 //! and a row of the store: what the user chose, and when they were seen last. The row is read when somebody asks or
 //! watches, and written once the user is offline, many together: losing power loses the last second of it.
-//! Changes of watched users are looked at a few times a second and told together ([`watching`]).
+//! Changes of watched users are looked at a few times a second and told together ([`watching`]). Who is in the app's
+//! channels is kept by the backend ([`members`]).
 
+mod members;
 mod online;
 mod sight;
 mod tasks;
@@ -13,15 +15,17 @@ mod watching;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use fama_fanout::Clock;
 use fama_presence::{
     Backend, BackendError, Chosen, End, Hint, Kept, Node, Seen, Sight, Update, UserKey, Watches,
 };
-use fama_protocol::{AppId, UnixMs, UserId};
+use fama_protocol::{AppId, ScopedChannel, UnixMs, UserId};
 use fama_storage::{ChosenStatus, GraphStore, PresenceRow, PresenceStore, StorageError};
 
 use crate::config::PresenceVisibility;
 use crate::gateway::ConnKey;
+pub use members::LISTED;
 use online::Online;
 pub use tasks::start;
 pub use watching::{WatchRefusal, members_of};
@@ -80,6 +84,12 @@ pub struct Deps {
 pub trait Outlet: Send + Sync {
     /// Users whom a connection watches look different now.
     fn updates(&self, connection: ConnKey, updates: Vec<(UserId, Update)>);
+
+    /// Somebody came into a channel with members here, or left it; JSON of who.
+    fn member(&self, channel: ScopedChannel, joined: bool, info: Bytes);
+
+    /// The backend lost who is in channels here: say it again, by [`Presence::member_again`].
+    fn say_members(&self);
 }
 
 /// See the module.
@@ -96,6 +106,7 @@ pub struct Presence {
     reports: Mutex<HashSet<UserKey>>,
     /// Users seen, to be written.
     seen: Mutex<HashMap<UserKey, UnixMs>>,
+    members: members::Members,
     outlet: OnceLock<Arc<dyn Outlet>>,
 }
 
@@ -113,6 +124,7 @@ impl Presence {
             telling: futures_util::lock::Mutex::new(()),
             reports: Mutex::default(),
             seen: Mutex::default(),
+            members: members::Members::default(),
             outlet: OnceLock::new(),
             deps,
             settings,

@@ -22,10 +22,11 @@ const BATCH: usize = 1_000;
 /// Starts what presence does by itself.
 pub fn start(supervisor: &mut Supervisor, presence: &Arc<Presence>) {
     let all = || Arc::clone(presence);
-    let (run, write, hear, renew) = (all(), all(), all(), all());
+    let (run, write, hear, renew, members) = (all(), all(), all(), all(), all());
     supervisor.repeat("presence", move || Arc::clone(&run).run());
     supervisor.repeat("last seen", move || Arc::clone(&write).write());
     supervisor.repeat("presence of others", move || Arc::clone(&hear).hear());
+    supervisor.repeat("members of channels", move || Arc::clone(&members).tell_members());
     supervisor.repeat("presence lease", move || Arc::clone(&renew).renew());
 }
 
@@ -136,7 +137,11 @@ impl Presence {
                 Heard::Hint(Hint::Relation(app, one, other)) => {
                     lock(&self.watches).relation(&app, &one, &other);
                 }
-                Heard::Hint(Hint::Member { .. }) => {}
+                Heard::Hint(Hint::Member { channel, joined, info }) => {
+                    if let Some(outlet) = self.outlet.get() {
+                        outlet.member(channel, joined, info);
+                    }
+                }
                 Heard::Lost => lock(&self.watches).doubt(),
             }
         }
@@ -177,6 +182,9 @@ impl Presence {
         drop(watches);
         if self.settings.shared {
             self.online.each_part(|users| lock(&self.reports).extend(users));
+        }
+        if let Some(outlet) = self.outlet.get() {
+            outlet.say_members();
         }
     }
 }

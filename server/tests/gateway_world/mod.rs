@@ -61,6 +61,7 @@ impl Authenticator for Names {
             user: UserId::new(user).ok(),
             channel: Channel::new(channel).map_err(|_| TokenRefusal::Invalid)?,
             expires_at: lives.map(|ms| self.0.now().plus(ms)),
+            info: None,
         })
     }
 }

@@ -46,6 +46,10 @@ pub struct Reply {
     pub unsubscribe: Option<Done>,
     /// To `publish`.
     pub publish: Option<Done>,
+    /// To `presence`.
+    pub presence: Option<Present>,
+    /// To `presence_stats`.
+    pub presence_stats: Option<Counted>,
     /// To `history`.
     pub history: Option<Kept>,
     /// To `refresh`.
@@ -150,7 +154,7 @@ pub struct Published {
     pub info: Option<Info>,
 }
 
-/// Who published.
+/// Who published or is there.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Info {
     /// The user.
@@ -161,6 +165,29 @@ pub struct Info {
     pub conn_info: Option<Box<RawValue>>,
     /// From the subscription's token.
     pub chan_info: Option<Box<RawValue>>,
+}
+
+/// The answer to `presence`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Present {
+    /// By connection.
+    pub presence: BTreeMap<String, Info>,
+}
+
+/// The answer to `presence_stats`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Counted {
+    /// Connections.
+    pub num_clients: u64,
+    /// Users.
+    pub num_users: u64,
+}
+
+/// Somebody came or left.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Came {
+    /// Who.
+    pub info: Info,
 }
 
 /// The answer to `history`.
@@ -183,6 +210,10 @@ pub struct Push {
     /// A publication.
     #[serde(rename = "pub")]
     pub publication: Option<Published>,
+    /// Somebody came.
+    pub join: Option<Came>,
+    /// Somebody left.
+    pub leave: Option<Came>,
     /// A server-side subscription begins.
     pub subscribe: Option<Subscribed>,
     /// A subscription ends.

@@ -87,6 +87,15 @@ pub fn unsubscribed(out: &mut Vec<u8>, channel: &str, code: UnsubscribeCode) {
     });
 }
 
+/// Appends that somebody came into a channel, or left it: JSON of who (see [`super::reply::ClientInfo`]).
+pub fn member(out: &mut Vec<u8>, channel: &str, joined: bool, info: &[u8]) {
+    of_channel(out, channel, if joined { "join" } else { "leave" }, |out| {
+        let mut inner = Object::begin(out);
+        inner.raw("info", Some(info));
+        inner.end();
+    });
+}
+
 /// Appends a server-side subscription that begins while connected.
 pub fn subscribed(out: &mut Vec<u8>, channel: &str, result: &SubscribeResult) {
     of_channel(out, channel, "subscribe", |out| result.write(out));

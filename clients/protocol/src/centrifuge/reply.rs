@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::codes::ErrorCode;
 use super::push::{self, Publication};
-use super::write::{Object, number, string};
+use super::write::{Object, number, raw, string};
 use crate::{Epoch, Position};
 
 /// A ping: the reply to nothing.
@@ -204,6 +204,31 @@ pub fn history(out: &mut Vec<u8>, id: u32, position: Position, entries: &[(u64, 
     publications(inner.key("publications"), entries);
     string(inner.key("epoch"), &position.epoch.to_string());
     number(inner.key("offset"), position.offset);
+    inner.end();
+    reply.end();
+}
+
+/// Appends the answer to `presence`: connections, and who each is (see [`ClientInfo`]).
+pub fn presence<'m>(out: &mut Vec<u8>, id: u32, members: impl Iterator<Item = (String, &'m [u8])>) {
+    let mut reply = Object::begin(out);
+    reply.number("id", id.into());
+    let mut inner = Object::begin(reply.key("presence"));
+    let mut all = Object::begin(inner.key("presence"));
+    for (client, info) in members {
+        raw(all.named(&client), info);
+    }
+    all.end();
+    inner.end();
+    reply.end();
+}
+
+/// Appends the answer to `presence_stats`.
+pub fn presence_stats(out: &mut Vec<u8>, id: u32, clients: u64, users: u64) {
+    let mut reply = Object::begin(out);
+    reply.number("id", id.into());
+    let mut inner = Object::begin(reply.key("presence_stats"));
+    number(inner.key("num_clients"), clients);
+    number(inner.key("num_users"), users);
     inner.end();
     reply.end();
 }

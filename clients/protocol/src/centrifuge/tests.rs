@@ -144,6 +144,21 @@ fn written(name: &str) -> String {
         }
         "a subscription ends" => text(|o| push::unsubscribed(o, "c", UnsubscribeCode::INSUFFICIENT_STATE)),
         "a stream ends" => text(|o| push::disconnected(o, DisconnectCode::SHUTDOWN)),
+        other => written_of_members(other, &text(|o| info.write(o))),
+    }
+}
+
+/// The same for what says who is in a channel.
+fn written_of_members(name: &str, info: &str) -> String {
+    match name {
+        "presence" => {
+            let members = [("c1".to_owned(), info.as_bytes())];
+            text(|o| reply::presence(o, 9, members.into_iter()))
+        }
+        "presence of an empty channel" => text(|o| reply::presence(o, 9, std::iter::empty())),
+        "presence_stats" => text(|o| reply::presence_stats(o, 10, 3, 2)),
+        "somebody comes" => text(|o| push::member(o, "chat:x", true, info.as_bytes())),
+        "somebody leaves" => text(|o| push::member(o, "chat:x", false, info.as_bytes())),
         other => panic!("no such vector: {other}"),
     }
 }

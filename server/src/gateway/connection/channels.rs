@@ -51,12 +51,12 @@ impl Connection {
         let verdict = namespace.may_subscribe(&channel, self.user());
         let recover =
             Recover { recover: it.recover, offset: it.offset, epoch: it.epoch.clone().into_owned() };
-        let wanted = Wanted { id, channel, recover, strict: it.flag & 2 != 0 };
+        let wanted = Wanted { id, channel, recover, strict: it.flag & 2 != 0, join_leave: it.join_leave };
         if !it.token.is_empty() && verdict != Verdict::Denied {
             self.work().busy = Some(Busy::Subscribe(wanted));
             cx.actions.push(Action::Grant { token: it.token.clone().into_owned() });
         } else if verdict == Verdict::Allowed || cx.config.insecure {
-            self.open_wanted(&wanted, None, cx);
+            self.open_wanted(&wanted, None, None, cx);
         } else {
             return self.fail(id, ErrorCode::PERMISSION_DENIED, cx);
         }
@@ -94,7 +94,7 @@ impl Connection {
             Ok(grant) => {
                 let expires = grant.expires_at.map(|at| cx.now_ms + at.since(cx.unix));
                 match busy {
-                    Some(Busy::Subscribe(wanted)) => self.open_wanted(&wanted, expires, cx),
+                    Some(Busy::Subscribe(wanted)) => self.open_wanted(&wanted, expires, grant.info, cx),
                     Some(Busy::SubRefresh { slot, .. }) => self.sub_refreshed(id, slot, expires, cx),
                     _ => {}
                 }
@@ -132,7 +132,13 @@ impl Connection {
         work.expiring.extend(expires.map(|at| (slot, at)));
     }
 
-    fn open_wanted(&mut self, wanted: &Wanted, expires: Option<u64>, cx: &mut Context<'_>) {
+    fn open_wanted(
+        &mut self,
+        wanted: &Wanted,
+        expires: Option<u64>,
+        info: Option<Bytes>,
+        cx: &mut Context<'_>,
+    ) {
         let Some(namespace) = cx.config.namespaces.of(&wanted.channel) else { return };
         let (epoch, offset) = (wanted.recover.epoch.parse().ok(), wanted.recover.offset);
         let since = match namespace.recovery() {
@@ -142,8 +148,15 @@ impl Connection {
             Recovery::Cache => Some(Since::Latest { epoch, offset }),
         };
         let positioned = namespace.limits().is_some();
+        let hears = namespace.hears_members(wanted.join_leave, cx.config.insecure);
         let purpose = Purpose::Command { id: wanted.id, strict: wanted.strict };
         let slot = self.open(wanted.channel.clone(), purpose, since, positioned, cx);
+        if let Some(sub) = self.sub_mut(slot) {
+            sub.hears = hears;
+        }
+        if info.is_some() {
+            self.set_channel_info(slot, info);
+        }
         if expires.is_some() {
             self.set_expiry(slot, expires);
         }
@@ -168,7 +181,7 @@ impl Connection {
     ) -> Slot {
         let slot = cx.names.intern(&self.scoped(channel));
         let server = !matches!(purpose, Purpose::Command { .. });
-        self.subs.push(Sub { slot, member: 0, live: false, server, watch: false });
+        self.subs.push(Sub { server, ..Sub::new(slot) });
         let offset = match since {
             Some(Since::Position { offset, .. } | Since::Latest { offset, .. }) => offset,
             None => 0,
@@ -196,7 +209,10 @@ impl Connection {
                 reply::error(cx.out.message(), id, ErrorCode::UNRECOVERABLE_POSITION);
                 self.drop_sub(slot, cx);
             }
-            Purpose::Command { id, .. } => reply::subscribe(cx.out.message(), id, &result),
+            Purpose::Command { id, .. } => {
+                reply::subscribe(cx.out.message(), id, &result);
+                self.appear(slot, &name, cx);
+            }
         }
         self.resume(cx);
         true
@@ -267,7 +283,8 @@ impl Connection {
                 work.expiring.retain(|(it, _)| *it != slot);
                 work.pending.retain(|it| it.slot != slot);
             }
-            cx.actions.push(Action::Unsubscribe { slot, member: sub.live.then_some(sub.member) });
+            self.set_channel_info(slot, None);
+            cx.actions.push(sub.end());
         }
     }
 

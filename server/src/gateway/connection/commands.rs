@@ -8,7 +8,7 @@ use fama_protocol::centrifuge::{DisconnectCode, ErrorCode, reply};
 use fama_protocol::{ChannelKind, Position};
 
 use super::work::{Busy, HistoryAsked};
-use super::{Action, Connection, Context, Flow, Phase};
+use super::{Action, Connection, Context, Flow, MembersAsked, Phase};
 
 /// What reading a history gave.
 pub type HistoryRead = Result<(Position, Vec<(u64, Bytes)>), ErrorCode>;
@@ -89,9 +89,9 @@ impl Connection {
             Method::Refresh(it) => self.refresh(id, &it, cx),
             Method::SubRefresh(it) => self.sub_refresh(id, &it, cx),
             Method::Rpc(_) => self.fail(id, ErrorCode::METHOD_NOT_FOUND, cx),
-            Method::Presence(_) | Method::PresenceStats(_) | Method::Ping => {
-                self.fail(id, ErrorCode::NOT_AVAILABLE, cx)
-            }
+            Method::Presence(it) => self.members(id, &it.channel, MembersAsked::List, cx),
+            Method::PresenceStats(it) => self.members(id, &it.channel, MembersAsked::Count, cx),
+            Method::Ping => self.fail(id, ErrorCode::NOT_AVAILABLE, cx),
             Method::Send(_) => {
                 self.close(DisconnectCode::NOT_AVAILABLE, cx);
                 Flow::Done
@@ -117,7 +117,7 @@ impl Connection {
     }
 
     /// Whether the client is subscribed; `None`: it is about to be.
-    fn is_subscribed(&self, channel: &Channel, cx: &Context<'_>) -> Option<bool> {
+    pub(super) fn is_subscribed(&self, channel: &Channel, cx: &Context<'_>) -> Option<bool> {
         let slot = cx.names.find(&self.scoped(channel.clone()));
         match self.sub(slot) {
             Some(sub) if !sub.live => None,
@@ -137,7 +137,8 @@ impl Connection {
             return self.fail(id, ErrorCode::PERMISSION_DENIED, cx);
         }
         let data = Bytes::copy_from_slice(data.get().as_bytes());
-        let info = self.info_json(cx);
+        let slot = cx.names.find(&self.scoped(channel.clone()));
+        let info = self.info_json(slot, cx);
         self.work().busy = Some(Busy::Publish { id });
         cx.actions.push(Action::Publish { channel, data, info });
         Flow::Done

@@ -65,7 +65,9 @@ impl Connection {
             Err(TokenRefusal::Expired) => return self.refuse(id, ErrorCode::TOKEN_EXPIRED, cx),
             Err(TokenRefusal::Unavailable) => return self.refuse(id, ErrorCode::INTERNAL, cx),
         };
-        self.info = principal.info.clone().map(Box::new);
+        if let Some(info) = principal.info.clone() {
+            self.infos.get_or_insert_default().connection = Some(info);
+        }
         let user = principal.user.clone();
         self.identity = Some(identity(principal, cx));
         let Some(user) = user else {
@@ -116,7 +118,7 @@ impl Connection {
         self.beat_ms = cx.now_ms + times::CLOSE_MS;
         self.work = None;
         for sub in std::mem::take(&mut self.subs) {
-            cx.actions.push(Action::Unsubscribe { slot: sub.slot, member: sub.live.then_some(sub.member) });
+            cx.actions.push(sub.end());
         }
     }
 

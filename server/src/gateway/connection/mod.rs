@@ -5,6 +5,7 @@
 mod channels;
 mod commands;
 mod connect;
+mod members;
 #[cfg(test)]
 mod tests;
 mod watching;
@@ -12,7 +13,6 @@ mod work;
 
 use bytes::Bytes;
 use fama_fanout::live::Since;
-use fama_protocol::centrifuge::reply::ClientInfo;
 use fama_protocol::centrifuge::{DisconnectCode, ErrorCode, reply};
 use fama_protocol::{AppId, Channel, Few, ScopedChannel, UnixMs, UserId};
 
@@ -20,6 +20,8 @@ use super::bucket::{Bucket, Rate};
 use super::config::{GatewayConfig, times};
 pub use channels::Opened;
 pub use commands::{HistoryRead, app_members};
+use members::Infos;
+pub use members::{MembersAsked, MembersRead};
 pub use work::HistoryAsked;
 use work::Work;
 
@@ -81,6 +83,22 @@ pub enum Action {
         slot: Slot,
         /// Where it is among the channel's members, if it was live.
         member: Option<u32>,
+        /// Others see it there.
+        present: bool,
+    },
+    /// Others see it in the channel from now on.
+    Appear {
+        /// The channel.
+        slot: Slot,
+        /// JSON of who it is.
+        info: Bytes,
+    },
+    /// Find out who is in a channel, then [`Connection::on_members`].
+    Members {
+        /// The channel.
+        channel: Channel,
+        /// What is wanted.
+        asked: MembersAsked,
     },
     /// Publish, then [`Connection::on_published`].
     Publish {
@@ -140,16 +158,20 @@ pub struct Context<'c> {
 impl Context<'_> {
     /// The connection's id as text.
     pub fn client_id(&self) -> String {
-        let id = self.client;
-        format!(
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            id >> 96,
-            (id >> 80) & 0xffff,
-            (id >> 64) & 0xffff,
-            (id >> 48) & 0xffff,
-            id & 0xffff_ffff_ffff
-        )
+        client_name(self.client)
     }
+}
+
+/// A connection's id as clients know it.
+pub fn client_name(id: u128) -> String {
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        id >> 96,
+        (id >> 80) & 0xffff,
+        (id >> 64) & 0xffff,
+        (id >> 48) & 0xffff,
+        id & 0xffff_ffff_ffff
+    )
 }
 
 /// How far a connection is.
@@ -180,6 +202,22 @@ pub struct Sub {
     pub server: bool,
     /// A user is watched: not a channel with members.
     pub watch: bool,
+    /// Others see it in the channel.
+    pub present: bool,
+    /// It is told who comes and goes.
+    pub hears: bool,
+}
+
+impl Sub {
+    fn new(slot: Slot) -> Self {
+        Self { slot, member: 0, live: false, server: false, watch: false, present: false, hears: false }
+    }
+
+    /// What is to be done at its end.
+    fn end(self) -> Action {
+        let member = self.live.then_some(self.member);
+        Action::Unsubscribe { slot: self.slot, member, present: self.present }
+    }
 }
 
 /// Whose a connection is.
@@ -199,8 +237,8 @@ pub struct Connection {
     identity: Option<Identity>,
     subs: Few<Sub>,
     work: Option<Box<Work>>,
-    /// JSON shown with what it publishes.
-    info: Option<Box<Bytes>>,
+    /// Shown with what it publishes, and where it is.
+    infos: Option<Box<Infos>>,
     /// When to send a ping or to have got a pong; before `connect`, when to give up.
     beat_ms: u64,
     frames: Bucket,
@@ -227,7 +265,7 @@ impl Connection {
             identity: None,
             subs: Few::new(),
             work: None,
-            info: None,
+            infos: None,
             beat_ms: now_ms + times::STALE_MS,
             frames: Bucket::full(now_ms),
             bytes: Bucket::full(now_ms),
@@ -323,7 +361,7 @@ impl Connection {
         self.phase = Phase::Closed;
         self.work = None;
         for sub in std::mem::take(&mut self.subs) {
-            cx.actions.push(Action::Unsubscribe { slot: sub.slot, member: sub.live.then_some(sub.member) });
+            cx.actions.push(sub.end());
         }
     }
 
@@ -373,20 +411,6 @@ impl Connection {
 
     fn user(&self) -> Option<&UserId> {
         self.identity.as_ref().and_then(|identity| identity.user.as_ref())
-    }
-
-    fn info_json(&self, cx: &Context<'_>) -> Bytes {
-        let client = cx.client_id();
-        let user = self.user().map(UserId::as_str).unwrap_or_default();
-        let info = ClientInfo {
-            user,
-            client: &client,
-            conn_info: self.info.as_deref().map(AsRef::as_ref),
-            chan_info: None,
-        };
-        let mut out = Vec::with_capacity(96);
-        info.write(&mut out);
-        out.into()
     }
 
     fn work(&mut self) -> &mut Work {

@@ -50,6 +50,7 @@ struct World {
     asked: Vec<Action>,
     open: BTreeSet<Slot>,
     live: BTreeSet<Slot>,
+    present: BTreeSet<Slot>,
     replies: Vec<Reply>,
     pings: usize,
     closed: Option<u16>,
@@ -62,6 +63,9 @@ fn world() -> World {
         history_size: 10,
         recovery: Recovery::Stream,
         allow_history_for_subscriber: true,
+        presence: true,
+        join_leave: true,
+        allow_presence_for_subscriber: true,
         ..ChannelRules::default()
     };
     let named = [Namespace { name: "chat".into(), rules }];
@@ -74,6 +78,7 @@ fn world() -> World {
         asked: Vec::new(),
         open: BTreeSet::new(),
         live: BTreeSet::new(),
+        present: BTreeSet::new(),
         replies: Vec::new(),
         pings: 0,
         closed: None,
@@ -104,10 +109,15 @@ impl World {
                     assert!(self.open.insert(slot), "subscribed twice");
                     self.asked.push(action);
                 }
-                Action::Unsubscribe { slot, member } => {
+                Action::Unsubscribe { slot, member, present } => {
                     assert!(self.open.remove(&slot), "unsubscribed without a subscription");
                     assert_eq!(member.is_some(), self.live.remove(&slot), "member of {slot}");
+                    assert_eq!(present, self.present.remove(&slot), "present in {slot}");
                     self.names.release(slot);
+                }
+                Action::Appear { slot, .. } => {
+                    assert!(self.live.contains(&slot), "it is there already");
+                    assert!(self.present.insert(slot), "appeared twice");
                 }
                 Action::Ping => self.pings += 1,
                 Action::Close(code) => {
@@ -147,6 +157,7 @@ impl World {
                     user: UserId::new("alice").ok(),
                     channel: Channel::new(&token).unwrap(),
                     expires_at: None,
+                    info: Some(Bytes::from_static(b"{}")),
                 };
                 let result = if well { Ok(grant) } else { Err(TokenRefusal::Expired) };
                 self.give(|connection, cx| connection.on_granted(result, cx));
@@ -167,6 +178,11 @@ impl World {
             Action::Publish { .. } => self.give(|connection, cx| connection.on_published(well, cx)),
             Action::History(_) => self.give(|connection, cx| {
                 connection.on_history(Err(fama_protocol::centrifuge::ErrorCode::INTERNAL), cx);
+            }),
+            Action::Members { .. } => self.give(|connection, cx| {
+                let read =
+                    if well { MembersRead::Count(Default::default()) } else { MembersRead::List(Vec::new()) };
+                connection.on_members(read, cx);
             }),
             other => panic!("{other:?}"),
         }
@@ -210,11 +226,12 @@ fn pings_come_and_want_pongs_and_tokens_end() {
 fn commands() -> impl Strategy<Value = String> {
     let channel =
         prop_oneof![Just("chat:a"), Just("chat:b"), Just("user:#alice"), Just("author:star"), Just("x:y")];
-    (0u8..8, channel).prop_map(|(what, channel)| match what {
+    (0u8..9, channel).prop_map(|(what, channel)| match what {
         0 | 1 => format!("\"subscribe\":{{\"channel\":\"{channel}\"}}"),
         2 => format!("\"subscribe\":{{\"channel\":\"{channel}\",\"token\":\"{channel}\"}}"),
         3 | 4 => format!("\"unsubscribe\":{{\"channel\":\"{channel}\"}}"),
         5 => format!("\"publish\":{{\"channel\":\"{channel}\",\"data\":1}}"),
+        7 => format!("\"presence_stats\":{{\"channel\":\"{channel}\"}}"),
         6 => format!("\"history\":{{\"channel\":\"{channel}\"}}"),
         _ => "\"refresh\":{\"token\":\"alice\"}".to_owned(),
     })
@@ -280,8 +297,14 @@ proptest! {
             prop_assert_eq!(answers.keys().copied().collect::<BTreeSet<_>>(), sent);
             prop_assert_eq!(&world.live, &world.open);
         }
+        if world.closed.is_none() && !refused {
+            let chats = world.live.iter().filter(|slot| {
+                world.names.name(**slot).is_some_and(|name| name.channel.as_str().starts_with("chat"))
+            });
+            prop_assert_eq!(chats.copied().collect::<BTreeSet<_>>(), world.present.clone());
+        }
         world.give(Connection::leave);
-        prop_assert!(world.open.is_empty());
+        prop_assert!(world.open.is_empty() && world.present.is_empty());
         prop_assert!(world.names.names.iter().all(|(_, count)| *count == 0));
     }
 

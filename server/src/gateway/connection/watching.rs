@@ -24,7 +24,7 @@ impl Connection {
             return self.fail(id, ErrorCode::LIMIT_EXCEEDED, cx);
         }
         let slot = cx.names.intern(&self.scoped(channel));
-        self.subs.push(Sub { slot, member: 0, live: false, server: false, watch: true });
+        self.subs.push(Sub { watch: true, ..Sub::new(slot) });
         let purpose = Purpose::Command { id, strict: false };
         self.work().pending.push(PendingSub { slot, purpose, offset: 0 });
         cx.actions.push(Action::Watch { slot });

@@ -49,6 +49,7 @@ pub(super) enum Busy {
     SubRefresh { id: u32, slot: Slot, channel: Channel },
     Publish { id: u32 },
     History { id: u32 },
+    Members { id: u32 },
 }
 
 /// A subscription that a client asked for.
@@ -59,6 +60,8 @@ pub(super) struct Wanted {
     pub(super) recover: Recover,
     /// Error 112 instead of `recovered: false`.
     pub(super) strict: bool,
+    /// Wants to hear who comes and goes.
+    pub(super) join_leave: bool,
 }
 
 /// Why a subscription is being opened.

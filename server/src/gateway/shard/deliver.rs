@@ -10,7 +10,7 @@ use super::{Shard, conn::Stage};
 use crate::gateway::connection::{Names, Opened, Slot};
 use crate::gateway::frames;
 use crate::gateway::inbox::TableAction;
-use crate::gateway::index::Message;
+use crate::gateway::index::{Message, What};
 
 /// Bytes of messages that go into one frame together.
 const FRAME: usize = 32 << 10;
@@ -21,7 +21,10 @@ impl Shard {
         match action {
             TableAction::Deliver { channel, position, payload } => {
                 let offset = position.map_or(0, |position| position.offset);
-                self.publish(&channel, Message { members: payload, offset, epoch: None });
+                self.publish(
+                    &channel,
+                    Message { what: What::Publication, members: payload, offset, epoch: None },
+                );
             }
             TableAction::Reply { subscriber, channel, position, recovered, publications } => {
                 let Some(index) = self.find(subscriber) else { return };
@@ -65,7 +68,8 @@ impl Shard {
         if !is_app(channel) {
             let event = format!("\"data\":{{\"type\":\"feed.reset\",\"reason\":\"{}\"}}", reason.as_str());
             let (offset, epoch) = (position.offset, Some(position.epoch));
-            return self.publish(channel, Message { members: event.into(), offset, epoch });
+            let members = event.into();
+            return self.publish(channel, Message { what: What::Publication, members, offset, epoch });
         }
         let Some(slot) = self.index.find(channel) else { return };
         if let Some(local) = self.index.get_mut(slot) {
@@ -101,6 +105,10 @@ impl Shard {
                 self.dirty.pop_front();
             }
         }
+        // A channel of many must not keep others waiting until all its members have all that waits.
+        if !self.dirty.is_empty() {
+            self.dirty.rotate_left(1);
+        }
         !self.dirty.is_empty()
     }
 
@@ -111,21 +119,31 @@ impl Shard {
         let Some(group) = local.writing() else { return (0, false) };
         let single = (is_alone && group.messages.len() == 1 && group.frames.is_none())
             .then(|| group.messages.first().cloned())
-            .flatten();
+            .flatten()
+            .filter(|message| message.what == What::Publication);
         let count = group.messages.len();
         if single.is_none() && group.frames.is_none() {
-            group.frames = Some(encode(&channel, &group.messages));
+            group.frames = Some(encode(&channel, group.messages.iter()));
+            if group.news() > 0 {
+                let publications = group.messages.iter().filter(|it| it.what == What::Publication);
+                group.quiet = Some(encode(&channel, publications));
+            }
         }
-        let encoded = group.frames.clone();
+        let (encoded, quiet) = (group.frames.clone(), group.quiet.clone());
         let sample = group.messages.first().map(|message| message.members.clone());
         let mut members = std::mem::take(&mut self.members);
         members.clear();
         let more = local.next_members(limit, &mut members);
         for &index in &members {
-            match (&single, &encoded) {
-                (Some(message), _) => self.write_single(index, &channel, message),
-                (None, Some(frames)) => self.write_frames(index, frames),
-                (None, None) => {}
+            match (&single, &encoded, &quiet) {
+                (Some(message), _, _) => self.write_single(index, &channel, message),
+                (None, _, Some(quiet)) if !self.hears(index, slot) => {
+                    if !quiet.is_empty() {
+                        self.write_frames(index, quiet);
+                    }
+                }
+                (None, Some(frames), _) => self.write_frames(index, frames),
+                (None, None, _) => {}
             }
         }
         let written = members.len();
@@ -166,8 +184,8 @@ impl Shard {
 }
 
 /// Messages of one channel as WebSocket frames, as many in one as is reasonable.
-fn encode(channel: &ScopedChannel, messages: &[Message]) -> Bytes {
-    let size: usize = messages.iter().map(|message| message.members.len() + 128).sum();
+fn encode<'m>(channel: &ScopedChannel, messages: impl Iterator<Item = &'m Message> + Clone) -> Bytes {
+    let size: usize = messages.clone().map(|message| message.members.len() + 128).sum();
     let (mut out, mut text) = (Vec::with_capacity(size), Vec::with_capacity(size.min(2 * FRAME)));
     for message in messages {
         if !text.is_empty() {
@@ -178,10 +196,20 @@ fn encode(channel: &ScopedChannel, messages: &[Message]) -> Bytes {
                 text.push(b'\n');
             }
         }
-        let publication =
-            Publication { members: &message.members, offset: message.offset, epoch: message.epoch };
-        push::published(&mut text, channel.channel.as_str(), &publication);
+        let name = channel.channel.as_str();
+        match message.what {
+            What::Publication => {
+                let publication =
+                    Publication { members: &message.members, offset: message.offset, epoch: message.epoch };
+                push::published(&mut text, name, &publication);
+            }
+            What::Join | What::Leave => {
+                push::member(&mut text, name, message.what == What::Join, &message.members);
+            }
+        }
     }
-    frames::text(&mut out, &text);
+    if !text.is_empty() {
+        frames::text(&mut out, &text);
+    }
     out.into()
 }

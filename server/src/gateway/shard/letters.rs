@@ -26,6 +26,9 @@ impl Shard {
             Mail::Table(input) => self.on_table(input),
             Mail::Member(action) => self.on_member(action),
             Mail::Answer(key, answer) => self.on_answer(key, answer),
+            Mail::News(news) => self.post_news(news),
+            Mail::MemberNews(news) => self.on_news(news),
+            Mail::SayMembers => self.begin_saying(),
             Mail::Join { key, app, user } => {
                 if let Some(oldest) = self.ports.presence.connect(&app, &user, key) {
                     self.post(oldest.shard(), Mail::Close(oldest, DisconnectCode::CONNECTION_LIMIT));
@@ -104,6 +107,9 @@ impl Shard {
             }
             Answer::Watched(user, result) => {
                 self.with_logic(index, |logic, cx| logic.on_watched(&user, result, cx));
+            }
+            Answer::Members(read) => {
+                self.with_logic(index, |logic, cx| logic.on_members(read, cx));
             }
             Answer::History(read) => {
                 self.with_logic(index, |logic, cx| logic.on_history(read, cx));

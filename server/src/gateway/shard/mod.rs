@@ -6,6 +6,7 @@ mod deliver;
 mod drain;
 mod hub;
 mod letters;
+mod members;
 mod shed;
 mod sockets;
 mod turn;
@@ -125,6 +126,8 @@ pub struct Shard {
     ready: VecDeque<u32>,
     dirty: VecDeque<Slot>,
     evictions: VecDeque<(u32, Slot)>,
+    /// Connections, from one to another, whose being in channels is to be said again.
+    saying: Option<(u32, u32)>,
     // Work for others, sent at the end of a turn.
     outgoing: Vec<Vec<Mail>>,
     jobs: Vec<Job>,
@@ -196,6 +199,7 @@ impl Shard {
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             evictions: VecDeque::new(),
+            saying: None,
             outgoing,
             jobs: Vec::new(),
             scratch: vec![0; SCRATCH],

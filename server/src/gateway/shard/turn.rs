@@ -42,6 +42,7 @@ impl Shard {
             busy |= self.serve_sockets(SOCKETS);
             busy |= self.write_members(MEMBERS);
             busy |= self.evict(MEMBERS);
+            busy |= self.say_members();
             self.shed();
             self.send_off();
             if self.stopped {
@@ -67,7 +68,8 @@ impl Shard {
         !(self.letters.is_empty()
             && self.ready.is_empty()
             && self.dirty.is_empty()
-            && self.evictions.is_empty())
+            && self.evictions.is_empty()
+            && self.saying.is_none())
     }
 
     /// Takes what came from outside.

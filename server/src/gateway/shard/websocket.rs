@@ -161,7 +161,18 @@ impl Shard {
                 }
             }
             Action::Watch { slot } => self.watch(index, slot),
-            Action::Unsubscribe { slot, member } => self.unsubscribe(index, slot, member),
+            Action::Unsubscribe { slot, member, present } => {
+                if present {
+                    self.member(index, slot, None);
+                }
+                self.unsubscribe(index, slot, member);
+            }
+            Action::Appear { slot, info } => self.member(index, slot, Some(info)),
+            Action::Members { channel, asked } => {
+                if let Some(app) = self.app_of(index) {
+                    self.jobs.push(Job::Members(key, ScopedChannel { app, channel }, asked));
+                }
+            }
             Action::Publish { channel, data, info } => {
                 if let Some(app) = self.app_of(index) {
                     let publication = Publication { data, info: Some(info) };
