@@ -168,6 +168,11 @@ impl ApiError {
         )
     }
 
+    /// The code, which stays the same.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// The status.
     pub fn status(&self) -> StatusCode {
         self.status

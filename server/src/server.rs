@@ -129,6 +129,11 @@ impl World {
             feeds: self.feeds.clone(),
             minter: Arc::clone(&self.minter),
             presence: Arc::clone(&self.presence),
+            channels: api::Channels {
+                namespaces: Arc::new(sockets::namespaces(config)?),
+                log: Arc::clone(&self.backends.log),
+                delivery: Arc::clone(&self.delivery),
+            },
             authority: Arc::clone(&self.authority),
             clock: Arc::clone(&self.clock),
             cursors: self.cursors(config)?,

@@ -91,7 +91,7 @@ fn unusable(address: std::net::SocketAddr) -> String {
 }
 
 fn settings(config: &Config) -> anyhow::Result<GatewayConfig> {
-    let namespaces = Namespaces::new(&config.namespaces, &config.channels).map_err(|why| anyhow!(why))?;
+    let namespaces = namespaces(config)?;
     Ok(GatewayConfig {
         listen: config.server.listen,
         shards: config.server.shards,
@@ -116,6 +116,11 @@ fn settings(config: &Config) -> anyhow::Result<GatewayConfig> {
         echo: config.server.echo_endpoint,
         ..GatewayConfig::default()
     })
+}
+
+/// The rules of the app's own channels.
+pub fn namespaces(config: &Config) -> anyhow::Result<Namespaces> {
+    Namespaces::new(&config.namespaces, &config.channels).map_err(|why| anyhow!(why))
 }
 
 /// Checks what only the engine knows about a configuration.

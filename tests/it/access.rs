@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fama_tests::rest::{Answer, Rest};
-use fama_tests::server::TestServer;
+use fama_tests::server::{Setup, TestServer};
 use fama_tests::token::{role, user_for};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -90,7 +90,21 @@ fn expectations() -> BTreeMap<&'static str, Option<Expected>> {
         ("DELETE /v1/notifications/{id}", all(404, 404, 404, 400, 404)),
         ("GET /v1/presence", all(200, 200, 200, 200, 200)),
         ("PUT /v1/presence", all(204, 204, 204, 400, 204)),
+        // A channel in which users do nothing but subscribe.
+        ("GET /v1/channels/{channel}/presence", acting(all(403, 403, 403, 200, 200), 200)),
+        ("GET /v1/channels/{channel}/presence_stats", acting(all(403, 403, 403, 200, 200), 200)),
+        ("GET /v1/channels/{channel}/publications", acting(all(403, 403, 403, 200, 200), 200)),
+        ("POST /v1/channels/{channel}/publications", acting(all(403, 403, 403, 200, 200), 200)),
+        ("POST /v1/broadcast", all(200, 200, 200, 200, 200)),
     ])
+}
+
+/// A channel of the app's own.
+const CHANNEL: &str = "news:today";
+
+fn server() -> TestServer {
+    let rules = "subscribe = 'user'\npresence = true\nhistory_size = 5\nhistory_ttl_s = 60";
+    Setup::new().namespace(&format!("name = 'news'\n{rules}")).start()
 }
 
 /// The operations of the description: `GET /v1/feed` with the statuses that it names.
@@ -127,7 +141,7 @@ impl Cast {
         let (method, path) = operation.split_once(' ').expect("a method and a path");
         let is_post = path.starts_with("/v1/posts/") || path.starts_with("/v1/notifications/");
         let id = if is_post { &self.post } else { &self.owner };
-        let mut path = path.replace("{id}", id).replace("{kind}", "like");
+        let mut path = path.replace("{id}", id).replace("{kind}", "like").replace("{channel}", CHANNEL);
         for name in ["{user}", "{author}"] {
             path = path.replace(name, &self.owner);
         }
@@ -140,6 +154,8 @@ impl Cast {
         }
         let body = match operation {
             "POST /v1/posts" => Some(json!({"text": "x"})),
+            "POST /v1/channels/{channel}/publications" => Some(json!({"data": 1})),
+            "POST /v1/broadcast" => Some(json!({"channels": [CHANNEL], "data": 1})),
             "POST /v1/following" => Some(json!({"authors": [self.owner]})),
             "PATCH /v1/posts/{id}" => Some(json!({"text": "changed"})),
             "PUT /v1/users/{id}" => Some(json!({"name": "changed"})),
@@ -192,7 +208,7 @@ fn expected(of: Option<&Expected>, caller: &str) -> u16 {
 
 #[tokio::test]
 async fn every_operation_by_everybody() {
-    let server = TestServer::spawn();
+    let server = server();
     let operations = operations(&server).await;
     let expectations = expectations();
     let described: BTreeSet<&str> = operations.keys().map(String::as_str).collect();

@@ -2,6 +2,7 @@
 
 mod access;
 mod auth;
+mod channels;
 mod errors;
 mod feed;
 mod follow;

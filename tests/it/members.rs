@@ -1,5 +1,7 @@
 //! Who is in the app's channels: asked for, and told.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

@@ -56,6 +56,17 @@ impl Limiter {
         }
     }
 
+    /// Charges a user for one more request to a route by POST, where one call is many; the seconds to wait if it is too
+    /// many. Services are charged by calls.
+    pub fn charge(&self, caller: &Caller, path: &str, now_ms: u64) -> Option<u64> {
+        if caller.is_trusted() {
+            return None;
+        }
+        let (key, rate) = self.of(caller, &Method::POST, Some(path));
+        let decision = self.check(&key, rate, now_ms * 1_000, true)?;
+        (!decision.allowed).then_some(decision.retry_after_s.max(1))
+    }
+
     fn check(&self, key: &RateKey, rate: Option<Rate>, now_us: u64, charge: bool) -> Option<Decision> {
         rate.map(|rate| self.table.check(key, rate, now_us, charge))
     }

@@ -2,6 +2,7 @@
 //! sign-in, bounds) before they reach a handler.
 
 pub mod caller;
+mod channels;
 pub mod cursor;
 mod edge;
 pub(crate) mod extract;
@@ -36,6 +37,7 @@ use http::header;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use channels::Channels;
 pub use cursor::Cursors;
 pub use guard::Limiter;
 pub use shed::Shedder;
@@ -59,6 +61,8 @@ pub struct Inner {
     pub minter: Arc<Minter>,
     /// Who is online.
     pub presence: Arc<Presence>,
+    /// The app's own channels.
+    pub channels: Channels,
     /// Who is believed.
     pub authority: Arc<Authority>,
     /// Time and randomness.
@@ -125,6 +129,10 @@ fn v1() -> OpenApiRouter<State> {
         .routes(routes!(relations::mute, relations::unmute))
         .routes(routes!(feed::feed))
         .routes(routes!(presence::read, presence::choose))
+        .routes(routes!(channels::publish, channels::read))
+        .routes(routes!(channels::members::list))
+        .routes(routes!(channels::members::count))
+        .routes(routes!(channels::broadcast::broadcast))
         .routes(routes!(notifications::list, notifications::send))
         .routes(routes!(notifications::counts))
         .routes(routes!(notifications::seen))

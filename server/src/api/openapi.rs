@@ -19,6 +19,7 @@ use super::schema;
         (name = "graph", description = "Follows, blocks, mutes"),
         (name = "feed", description = "The feed"),
         (name = "presence", description = "Who is online"),
+        (name = "channels", description = "The app's own channels"),
         (name = "notifications", description = "The inbox"),
         (name = "operations", description = "Health"),
     ),

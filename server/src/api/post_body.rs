@@ -100,14 +100,20 @@ pub fn check_text(faults: &mut Faults, field: &str, text: &str, most: usize) {
 
 /// JSON to be carried, without white space between tokens.
 pub fn carried(faults: &mut Faults, field: &str, json: &RawValue) -> Option<String> {
+    let json = carried_within(faults, field, json, MAX_DATA);
+    (json != "null").then_some(json)
+}
+
+/// The same of at most `most` bytes; `null` is data like any other.
+pub fn carried_within(faults: &mut Faults, field: &str, json: &RawValue, most: usize) -> String {
     let json = compact(json.get());
-    if json.len() > MAX_DATA {
-        faults.add(field, format!("has {} bytes, {MAX_DATA} are the most", json.len()));
+    if json.len() > most {
+        faults.add(field, format!("has {} bytes, {most} are the most", json.len()));
     }
     if depth(&json) > MAX_DEPTH {
         faults.add(field, format!("is nested more than {MAX_DEPTH} levels deep"));
     }
-    (json != "null").then_some(json)
+    json
 }
 
 /// Whether it is an address that a page may show: a script in an address would run there.

@@ -61,9 +61,9 @@ section! {
         force_positioning: bool = false,
         /// Comings and goings for every subscription, also where the client did not ask.
         force_push_join_leave: bool = false,
-        /// Kinds of delta that a client may ask for: `fossil`.
+        /// Kinds of delta that a client may ask for: `fossil`. Not in this version, which does not start with it.
         allowed_delta_types: Vec<String> = Vec::new(),
-        /// Whether publications are sent as deltas.
+        /// Whether publications are sent as deltas. Not in this version, which does not start with it.
         delta_publish: bool = false,
     }
 }

@@ -8,6 +8,7 @@ use fama_protocol::centrifuge::{ErrorCode, reply};
 
 use super::work::Busy;
 use super::{Action, Connection, Context, Flow, Slot, client_name};
+use crate::gateway::namespaces::Rules;
 
 /// What a connection shows of itself besides its user: JSON from tokens. Most have none.
 #[derive(Debug, Default)]
@@ -66,7 +67,7 @@ impl Connection {
 
     /// It is in a channel from now on, if the namespace keeps that.
     pub(super) fn appear(&mut self, slot: Slot, channel: &Channel, cx: &mut Context<'_>) {
-        if cx.config.namespaces.of(channel).is_some_and(|namespace| namespace.keeps_members()) {
+        if cx.config.namespaces.of(channel).is_some_and(Rules::keeps_members) {
             let info = self.info_json(Some(slot), cx);
             if let Some(sub) = self.sub_mut(slot) {
                 sub.present = true;

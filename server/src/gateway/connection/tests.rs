@@ -180,8 +180,11 @@ impl World {
                 connection.on_history(Err(fama_protocol::centrifuge::ErrorCode::INTERNAL), cx);
             }),
             Action::Members { .. } => self.give(|connection, cx| {
-                let read =
-                    if well { MembersRead::Count(Default::default()) } else { MembersRead::List(Vec::new()) };
+                let read = if well {
+                    MembersRead::Count(fama_presence::MemberCounts::default())
+                } else {
+                    MembersRead::List(Vec::new())
+                };
                 connection.on_members(read, cx);
             }),
             other => panic!("{other:?}"),

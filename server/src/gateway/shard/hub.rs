@@ -37,8 +37,20 @@ impl Shard {
         let (TableAction::Deliver { channel, .. } | TableAction::Reset { channel, .. }) = &action else {
             return;
         };
-        for shard in self.shards_of(channel) {
-            self.post(shard, Mail::Member(action.clone()));
+        let mut shards = [false; 256];
+        match self.table.few_members(channel) {
+            Some(few) => few.iter().for_each(|key| shards[key.shard()] = true),
+            None => shards.fill(true),
+        }
+        let wanted = shards.iter().take(self.shared.inboxes.len()).filter(|wanted| **wanted).count();
+        let mut action = Some(action);
+        let mut left = wanted;
+        for (shard, _) in shards.iter().enumerate().filter(|(_, wanted)| **wanted).take(wanted) {
+            left -= 1;
+            let copy = if left == 0 { action.take() } else { action.clone() };
+            if let Some(copy) = copy {
+                self.post(shard, Mail::Member(copy));
+            }
         }
     }
 

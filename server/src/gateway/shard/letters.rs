@@ -26,7 +26,7 @@ impl Shard {
             Mail::Table(input) => self.on_table(input),
             Mail::Member(action) => self.on_member(action),
             Mail::Answer(key, answer) => self.on_answer(key, answer),
-            Mail::News(news) => self.post_news(news),
+            Mail::News(news) => self.post_news(&news),
             Mail::MemberNews(news) => self.on_news(news),
             Mail::SayMembers => self.begin_saying(),
             Mail::Join { key, app, user } => {

@@ -5,9 +5,10 @@ use fama_presence::{Member, MemberChange};
 use fama_protocol::{ScopedChannel, UserId};
 
 use super::Shard;
-use crate::gateway::connection::{Connection, Names, Slot};
+use crate::gateway::connection::{Action, Connection, Names, Slot};
 use crate::gateway::inbox::{Mail, News};
 use crate::gateway::index::{Message, What};
+use crate::gateway::namespaces::Rules;
 
 /// Comings and goings that wait for the members of one channel. Beyond it they are left out: members ask who is there.
 const WAITING: usize = 256;
@@ -15,6 +16,16 @@ const WAITING: usize = 256;
 const LOOKS: u32 = 64;
 
 impl Shard {
+    /// Who comes into a channel is there before the reply says so: whoever reads that may ask at once.
+    pub(super) fn appear(&mut self, index: u32) {
+        for at in 0..self.actions.len() {
+            if let Some(Action::Appear { slot, info }) = self.actions.get_mut(at) {
+                let (slot, info) = (*slot, std::mem::take(info));
+                self.member(index, slot, Some(info));
+            }
+        }
+    }
+
     /// A connection came into a channel, or left it.
     pub(super) fn member(&mut self, index: u32, slot: Slot, info: Option<Bytes>) {
         if let Some(change) = self.member_change(index, slot, info) {
@@ -27,7 +38,7 @@ impl Shard {
         let channel = self.index.name(slot)?.clone();
         let client = self.client_id(index);
         let rules = self.config.namespaces.of(&channel.channel);
-        let tell = rules.is_none_or(|rules| rules.tells_members());
+        let tell = rules.is_none_or(Rules::tells_members);
         let owner = self.conns.get(index)?.logic.owner().and_then(|(_, user)| user);
         let joined = info.is_some();
         let user = owner.filter(|_| joined).map(UserId::as_str).unwrap_or_default();
@@ -36,7 +47,7 @@ impl Shard {
     }
 
     /// To the shards with members of the channel.
-    pub(super) fn post_news(&mut self, news: News) {
+    pub(super) fn post_news(&mut self, news: &News) {
         for shard in self.shards_of(&news.channel) {
             self.post(shard, Mail::MemberNews(news.clone()));
         }

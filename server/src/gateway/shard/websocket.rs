@@ -116,6 +116,7 @@ impl Shard {
 
     /// Does what a connection's logic decided.
     pub(super) fn act(&mut self, index: u32) {
+        self.appear(index);
         let mut replies = std::mem::take(&mut self.replies.0);
         if !replies.is_empty() {
             let mut frame = Vec::new();
@@ -167,7 +168,8 @@ impl Shard {
                 }
                 self.unsubscribe(index, slot, member);
             }
-            Action::Appear { slot, info } => self.member(index, slot, Some(info)),
+            // Done already.
+            Action::Appear { .. } => {}
             Action::Members { channel, asked } => {
                 if let Some(app) = self.app_of(index) {
                     self.jobs.push(Job::Members(key, ScopedChannel { app, channel }, asked));
