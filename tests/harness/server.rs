@@ -28,7 +28,8 @@ pub fn binary() -> &'static Path {
         let folder =
             test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps").to_owned();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "-q", "-p", "fama-server", "--bin", "fama"]);
+        // As tests are built: see the manifest.
+        build.args(["build", "-q", "--workspace", "--bin", "fama"]);
         if folder.ends_with("release") {
             build.arg("--release");
         }
