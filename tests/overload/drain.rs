@@ -19,10 +19,10 @@ use tokio::sync::{Semaphore, watch};
 const CLIENTS: usize = 10_000;
 const AUTHORS: usize = 10;
 /// Handshakes a second that the server allows.
-const HANDSHAKES: usize = 1_500;
+const HANDSHAKES: usize = 1_000;
 const DRAIN_S: u64 = 16;
 /// Clients that start anew wait up to this before they try again, and ever longer up to the second.
-const BACKOFF: (f64, f64) = (0.5, 8.0);
+const BACKOFF: (f64, f64) = (0.5, 4.0);
 /// The last post of each author.
 const END: &str = "the end";
 /// Feeds read at once by all clients together.
@@ -149,11 +149,10 @@ async fn post(rest: Rest, stop: Arc<AtomicBool>) -> BTreeMap<usize, Vec<String>>
     posted
 }
 
-/// Most of the moments that lie within one second.
-fn most_in_a_second(moments: &mut [Instant]) -> usize {
+/// Most of the moments that lie within so long.
+fn most_within(window: Duration, moments: &mut [Instant]) -> usize {
     moments.sort_unstable();
-    let within =
-        |from: usize| moments.partition_point(|at| *at < moments[from] + Duration::from_secs(1)) - from;
+    let within = |from: usize| moments.partition_point(|at| *at < moments[from] + window) - from;
     (0..moments.len()).map(within).max().unwrap_or(0)
 }
 
@@ -204,11 +203,11 @@ impl World {
         closed.sort_unstable();
         let spread = closed[CLIENTS * 9 / 10].0 - closed[CLIENTS / 10].0;
         assert!(spread > Duration::from_secs(DRAIN_S / 4), "they were sent away within {spread:?}");
-        let most = most_in_a_second(&mut lock(&self.connected));
-        // A second's worth may be saved up; a tenth for clocks.
-        assert!(most <= HANDSHAKES * 2 * 11 / 10, "{most} handshakes within a second");
+        let most = most_within(Duration::from_secs(3), &mut lock(&self.connected));
+        // A second's worth may be saved up, and a tenth is for the time that clients take to notice.
+        assert!(most <= HANDSHAKES * 4 * 11 / 10, "{most} handshakes within three seconds");
         eprintln!(
-            "80 % of the clients closed over {spread:?}; at most {most} came back in a second, {HANDSHAKES} allowed; \
+            "80 % of the clients closed over {spread:?}; at most {most} came back within 3 s, {HANDSHAKES}/s allowed; \
              {} attempts in vain, {} reloaded",
             self.refused.load(Ordering::Relaxed),
             self.reloaded.load(Ordering::Relaxed),

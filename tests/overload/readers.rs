@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const PATH: &str = "/connection/websocket";
 const SLOW: usize = 2_000;
 const QUEUE_TOTAL: usize = 16 << 20;
-const MESSAGE: usize = 16 << 10;
+const MESSAGE: usize = 2 << 10;
 
 /// Anybody signed in reads and writes.
 const RULES: &str = "name = 'flood'\nsubscribe = 'user'\npublish = 'user'";
@@ -73,8 +73,8 @@ async fn two_thousand_that_do_not_read_are_bounded() {
         publish(&writer, "flood:half", &json!({"text": text})).await;
         sent += 1;
         most_memory = most_memory.max(crate::resident(server));
-        // Counts reach the metrics once a second; the writer's own rate is bounded too.
-        tokio::time::sleep(Duration::from_millis(120)).await;
+        // Slowly, because counts reach the metrics once a second.
+        tokio::time::sleep(Duration::from_millis(400)).await;
     }
     let waiting = crate::metric(server, "fama_gateway_queued_bytes", &[]).await;
     assert!(waiting <= QUEUE_TOTAL as f64 * 1.1, "{waiting} bytes wait");
@@ -91,7 +91,7 @@ async fn two_thousand_that_do_not_read_are_bounded() {
     eprintln!(
         "{sent} messages; {heavy} with most waiting were shed, {light} of the others; {waiting} bytes wait"
     );
-    assert!(heavy > 0 && light * 5 <= heavy, "{heavy} with most waiting were shed, {light} of the others");
+    assert!(heavy > 0 && light * 10 <= heavy, "{heavy} with most waiting were shed, {light} of the others");
     eventually("nothing waits any more", Duration::from_secs(15), async || {
         (crate::metric(server, "fama_gateway_queued_bytes", &[]).await == 0.0).then_some(())
     })
