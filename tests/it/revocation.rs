@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use fama_protocol::UnixMs;
 use fama_tests::rest::Rest;
 use fama_tests::server::TestServer;
 use fama_tests::socket::{Connect, Session};
@@ -89,6 +90,21 @@ async fn one_token_is_revoked_by_its_name() {
     server.crash();
     is_refused(&server, &lost).await;
     let _ = rest(&server, &kept).get("/v1/feed").await.expect(200);
+}
+
+/// A token is taken for five seconds after its end; a revocation that is kept to that end must not be over before.
+#[tokio::test]
+async fn it_lasts_as_long_as_the_token_is_taken() {
+    let server = TestServer::spawn();
+    // What is over is looked for every two seconds.
+    let end = now_s() + 2;
+    let token = token::sign(&json!({"sub": "alice", "exp": end, "jti": "short"}), SECRET);
+    let _ = rest(&server, &token).get("/v1/feed").await.expect(200);
+    revoke(&server, json!({"jti": "short", "expires_at": UnixMs(u64::try_from(end).unwrap() * 1_000)})).await;
+    while now_s() < end + 4 {
+        rest(&server, &token).get("/v1/feed").await.refused(401, "unauthorized");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test]
