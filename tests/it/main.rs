@@ -3,6 +3,7 @@
 mod access;
 mod auth;
 mod channels;
+mod doctor;
 mod errors;
 mod feed;
 mod follow;

@@ -2,6 +2,7 @@
 
 mod demo;
 mod dev;
+mod doctor;
 mod import;
 mod progress;
 mod serve;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Check the configuration and say what is wrong with it
     CheckConfig(ConfigArgs),
+    /// Look at this machine and the configuration, and say what is wrong and what to do about it
+    Doctor(doctor::DoctorArgs),
     /// Print every key of the configuration with its default and its documentation
     PrintConfig,
     /// Sign a token with `auth.hmac_secret`
@@ -67,6 +70,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::CheckConfig(args) => check(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::PrintConfig => say(print_defaults().trim_end()),
         Command::Token(args) => token::run(&args),
         Command::Import(args) => import::run(&args),
