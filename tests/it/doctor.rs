@@ -48,7 +48,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
     // It answers nothing: whoever connects is let go.
     std::thread::spawn(move || {
         for connection in stranger.incoming() {
-            drop(connection)
+            drop(connection);
         }
     });
     let file = tempfile::NamedTempFile::new().unwrap();

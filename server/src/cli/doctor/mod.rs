@@ -16,7 +16,7 @@ use crate::config::Config;
 pub struct DoctorArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Also asks a running server here, such as http://127.0.0.1:8000
+    /// Also asks a running server here, such as `http://127.0.0.1:8000`
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// One JSON object instead of lines

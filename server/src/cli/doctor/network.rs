@@ -85,15 +85,8 @@ pub async fn running(url: &str) -> Vec<Finding> {
     };
     let date =
         answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok().map(str::to_owned));
-    let health = match answer.json::<Health>().await {
-        Ok(health) => health,
-        Err(_) => {
-            return vec![Finding::fail(
-                name,
-                format!("{url} is not answered as by this kind of server"),
-                fix,
-            )];
-        }
+    let Ok(health) = answer.json::<Health>().await else {
+        return vec![Finding::fail(name, format!("{url} is not answered as by this kind of server"), fix)];
     };
     let mut findings = vec![match health.status.as_str() {
         "ok" => Finding::ok(name, "it is well"),
