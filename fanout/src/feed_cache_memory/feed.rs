@@ -29,17 +29,18 @@ impl Entry {
 pub(super) struct Feed {
     pub(super) floor: PostId,
     pub(super) token: u64,
-    /// When it was last used; while it is being built, when that began.
-    at_ms: u64,
+    used_ms: u64,
     /// Of this process: grows only when everything is lost.
     generation: u32,
     ready: bool,
-    /// Many feeds are empty.
+    /// Many feeds are built and empty.
     kept: Option<Box<Kept>>,
 }
 
 #[derive(Default)]
 struct Kept {
+    /// While it is being built: when that began.
+    began_ms: u64,
     /// Oldest first: what is new is appended.
     entries: Vec<Entry>,
     /// Newest version backfilled for an author, in the order of authors.
@@ -48,36 +49,44 @@ struct Kept {
     merged_stamp: u64,
 }
 
+impl Kept {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.stamps.is_empty() && self.merged_stamp == 0
+    }
+}
+
 impl Feed {
     pub(super) fn begin(token: u64, generation: u64, now_ms: u64) -> Self {
         let generation = short(generation);
-        Self { floor: PostId::ZERO, token, at_ms: now_ms, generation, ready: false, kept: None }
+        let kept = Some(Box::new(Kept { began_ms: now_ms, ..Kept::default() }));
+        Self { floor: PostId::ZERO, token, used_ms: now_ms, generation, ready: false, kept }
     }
 
     pub(super) fn begin_again(&mut self, token: u64, generation: u64, now_ms: u64, lock_ms: u64) -> Rebuild {
         if self.ready && self.generation == short(generation) {
             return Rebuild::Ready;
         }
-        if !self.ready && now_ms.saturating_sub(self.at_ms) < lock_ms {
+        let kept = self.kept.get_or_insert_default();
+        if !self.ready && now_ms.saturating_sub(kept.began_ms) < lock_ms {
             return Rebuild::Busy;
         }
+        kept.began_ms = now_ms;
         (self.ready, self.floor, self.token) = (false, PostId::ZERO, token);
-        (self.generation, self.at_ms) = (short(generation), now_ms);
+        (self.generation, self.used_ms) = (short(generation), now_ms);
         Rebuild::Begun
     }
 
     pub(super) fn finish(&mut self, floor: PostId, generation: u64) {
         (self.floor, self.generation, self.ready) = (floor, short(generation), true);
+        self.kept.take_if(|kept| kept.is_empty());
     }
 
     pub(super) fn touch(&mut self, now_ms: u64) {
-        if self.ready {
-            self.at_ms = self.at_ms.max(now_ms);
-        }
+        self.used_ms = self.used_ms.max(now_ms);
     }
 
     pub(super) fn was_used_before(&self, before_ms: u64) -> bool {
-        self.at_ms < before_ms
+        self.used_ms < before_ms
     }
 
     fn entries(&self) -> &[Entry] {
