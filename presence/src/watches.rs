@@ -37,6 +37,8 @@ pub struct Due {
     pub user: UserKey,
     /// Viewers whose sight has to be found out again.
     pub viewers: Vec<UserId>,
+    /// Of the watching that it was taken from.
+    era: u64,
 }
 
 /// Of a new watcher.
@@ -63,6 +65,8 @@ struct Watcher<C> {
 
 #[derive(Debug)]
 struct Target<C> {
+    /// Another one each time that somebody begins to watch whom nobody watched.
+    era: u64,
     /// What those who may see were told last.
     told: Option<Seen>,
     /// Waits in the list.
@@ -77,12 +81,13 @@ pub struct Watches<C> {
     watchers: usize,
     users: HashMap<UserKey, Target<C>>,
     due: VecDeque<UserKey>,
+    eras: u64,
 }
 
 impl<C: Copy + PartialEq> Watches<C> {
     /// Nobody watches. At most `limit` watchers of all users together.
     pub fn new(limit: usize) -> Self {
-        Self { limit, watchers: 0, users: HashMap::new(), due: VecDeque::new() }
+        Self { limit, watchers: 0, users: HashMap::new(), due: VecDeque::new(), eras: 0 }
     }
 
     /// A connection wants to watch. From now on changes are seen; nothing is told before [`Watches::admit`].
@@ -90,7 +95,8 @@ impl<C: Copy + PartialEq> Watches<C> {
         if self.watchers >= self.limit {
             return Begun::Full;
         }
-        let fresh = || Target { told: None, due: false, watchers: Vec::new() };
+        self.eras += 1;
+        let fresh = || Target { era: self.eras, told: None, due: false, watchers: Vec::new() };
         let target = self.users.entry(user.clone()).or_insert_with(fresh);
         let first = target.watchers.is_empty();
         target.watchers.push(Watcher { connection, viewer, sight: None, recheck: false });
@@ -186,7 +192,7 @@ impl<C: Copy + PartialEq> Watches<C> {
             }
             viewers.sort_unstable();
             viewers.dedup();
-            all.push(Due { user, viewers });
+            all.push(Due { user, viewers, era: target.era });
         }
         all
     }
@@ -202,15 +208,18 @@ impl<C: Copy + PartialEq> Watches<C> {
     }
 
     /// How a user is, and what those viewers may see who were asked for: `tell` gets what has changed for whom. A connection
-    /// that is told [`Update::Ended`] is still to be ended.
+    /// that is told [`Update::Ended`] is still to be ended. Nothing happens if everybody left since it was taken: who
+    /// watches now may have been told something newer.
     pub fn apply(
         &mut self,
-        user: &UserKey,
+        due: &Due,
         now: Seen,
         sights: &[(UserId, Sight)],
         mut tell: impl FnMut(C, Update),
     ) {
-        let Some(target) = self.users.get_mut(user) else { return };
+        let Some(target) = self.users.get_mut(&due.user).filter(|target| target.era == due.era) else {
+            return;
+        };
         let now = now.told();
         let before = target.told.replace(now);
         for watcher in &mut target.watchers {
@@ -293,8 +302,9 @@ mod tests {
         assert_eq!(watches.admit(&key(0), 1, Sight::Shown, seen(0)), Some(seen(0).told()));
         watches.touch(&key(0));
         watches.touch(&key(0));
-        assert_eq!(watches.take_due(9).len(), 1);
-        watches.apply(&key(0), Seen { devices: 7, ..seen(0) }, &[], |_, _| panic!("nothing changed"));
+        let due = watches.take_due(9);
+        assert_eq!(due.len(), 1);
+        watches.apply(&due[0], Seen { devices: 7, ..seen(0) }, &[], |_, _| panic!("nothing changed"));
         assert_eq!(watches.begin(&key(0), 2, None), Begun::More);
         assert_eq!(watches.begin(&key(1), 3, None), Begun::Full);
         assert!(!watches.end(&key(0), 2) && watches.end(&key(0), 1) && !watches.is_watched(&key(0)));
@@ -342,7 +352,7 @@ mod tests {
             let (due, state, sights) = self.taken.remove(0);
             let target: u8 = due.user.1.as_str()[1..].parse().unwrap();
             let mut ended = Vec::new();
-            watches.apply(&due.user, state, &sights, |connection, update| match update {
+            watches.apply(&due, state, &sights, |connection, update| match update {
                 Update::Seen(seen) => drop(self.beliefs.insert((connection, target), Some(seen))),
                 Update::Ended => ended.push(connection),
             });

@@ -131,7 +131,7 @@ impl Presence {
         }
         let mut ended = Vec::new();
         let mut watches = lock(&self.watches);
-        watches.apply(&due.user, seen, &sights, |connection, update| {
+        watches.apply(due, seen, &sights, |connection, update| {
             ended.extend((update == Update::Ended).then_some(connection));
             letters.entry(connection).or_default().push((user.clone(), update));
         });
