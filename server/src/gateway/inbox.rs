@@ -11,7 +11,8 @@ use fama_protocol::centrifuge::DisconnectCode;
 use fama_protocol::{AppId, UserId};
 use futures_util::task::AtomicWaker;
 
-use super::connection::HistoryRead;
+use super::connection::{Had, HistoryRead};
+use super::local::ShardEnd;
 use super::ports::{Principal, SubscriptionGrant, TokenRefusal};
 use crate::presence::WatchRefusal;
 
@@ -124,6 +125,8 @@ pub enum Mail {
     Updates(ConnKey, Vec<(UserId, Update)>),
     /// Close everything, evenly over so many milliseconds.
     Drain(u64),
+    /// A handler of this process connects for this user, who had these channels before.
+    Local(ShardEnd, Box<Principal>, Had),
     /// End.
     Stop,
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,12 +18,13 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::config::GatewayConfig;
-use super::connection::token_name;
+use super::connection::{Had, token_name};
 use super::http::HttpServer;
 use super::inbox::{ConnKey, Mail};
 use super::listen;
+use super::local::{self, Local};
 use super::node::Node;
-use super::ports::Ports;
+use super::ports::{Ports, Principal};
 use super::shard::{Parts, Shard, Shared};
 use super::work::Worker;
 use crate::presence::Outlet;
@@ -48,6 +49,17 @@ pub struct GatewayHandle {
     threads: Vec<JoinHandle<()>>,
     tasks: Vec<AbortHandle>,
     stopping: watch::Sender<bool>,
+    /// The shard whose turn it is to take a connection of a handler.
+    turn: AtomicUsize,
+}
+
+/// Why a connection is not opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotOpened {
+    /// The node goes away.
+    Draining,
+    /// Too many connections.
+    Full,
 }
 
 /// The connection engine.
@@ -80,6 +92,7 @@ impl Gateway {
             threads: Vec::new(),
             tasks: Vec::new(),
             stopping,
+            turn: AtomicUsize::new(0),
         };
         for (id, listener) in (0u8..=255).zip(listeners) {
             let (ready, is_ready) = oneshot::channel();
@@ -153,6 +166,32 @@ impl GatewayHandle {
     /// Whether sockets are turned away.
     pub fn is_draining(&self) -> bool {
         self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Connects for a user who is known already; `had` is where the client stands in channels that it had before.
+    /// A place that is asked for again is taken round robin.
+    pub fn open_local(&self, mut principal: Principal, had: Had) -> Result<Local, NotOpened> {
+        if self.is_draining() {
+            return Err(NotOpened::Draining);
+        }
+        let open = self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        if open >= self.shared.config.limits.connections {
+            self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+            return Err(NotOpened::Full);
+        }
+        principal.app = self.shared.share(principal.app);
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.shared.inboxes.len();
+        let (end, local) = local::pair();
+        if let Some(inbox) = self.shared.inboxes.get(turn) {
+            inbox.send(Mail::Local(end, Box::new(principal), had));
+        }
+        Ok(local)
+    }
+
+    /// How full the node is, from 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub fn load(&self) -> f64 {
+        self.sockets() as f64 / self.shared.config.limits.connections.max(1) as f64
     }
 
     /// Turns new sockets away from now on: 503, try another node. Those that are there stay.

@@ -151,10 +151,7 @@ impl Connection {
 
     /// Opens a server-side subscription.
     pub(super) fn open_server(&mut self, channel: Channel, purpose: Purpose, cx: &mut Context<'_>) {
-        let had = self.work().connecting.as_ref().and_then(|it| it.had.get(channel.as_str()));
-        let since = had
-            .filter(|had| had.recover)
-            .map(|had| Since::Position { epoch: had.epoch.parse().ok(), offset: had.offset });
+        let since = self.work().connecting.as_ref().and_then(|it| it.had.since(&channel));
         self.open(channel, purpose, since, true, cx);
     }
 

@@ -21,7 +21,7 @@ use super::bucket::{Bucket, Rate};
 use super::config::{GatewayConfig, times};
 pub use channels::Opened;
 pub use commands::{HistoryRead, app_members};
-pub use work::HistoryAsked;
+pub use work::{Had, HistoryAsked, Offsets};
 use work::Work;
 
 /// A channel by its number on this shard.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use fama_fanout::live::Since;
 use fama_protocol::centrifuge::SubscribeResult;
 use fama_protocol::centrifuge::command::Recover;
 use fama_protocol::{Channel, Epoch};
@@ -38,6 +39,43 @@ impl Work {
     pub(super) fn is_pending(&self, slot: Slot) -> bool {
         self.pending.iter().any(|sub| sub.slot == slot)
     }
+}
+
+/// Where a client that was here before stands in the channels it had.
+#[derive(Debug)]
+pub enum Had {
+    /// By their names.
+    Named(BTreeMap<String, Recover>),
+    /// By a function of the name, for whoever does not know the names: the epoch is compared by the asker.
+    Offsets(Box<dyn Offsets>),
+}
+
+impl Default for Had {
+    fn default() -> Self {
+        Self::Named(BTreeMap::new())
+    }
+}
+
+impl Had {
+    /// Where to go on in a channel, if the client had it.
+    pub(super) fn since(&self, channel: &Channel) -> Option<Since> {
+        match self {
+            Self::Named(had) => {
+                let had = had.get(channel.as_str()).filter(|had| had.recover)?;
+                Some(Since::Position { epoch: had.epoch.parse().ok(), offset: had.offset })
+            }
+            Self::Offsets(had) => {
+                let (epoch, offset) = had.of(channel)?;
+                Some(Since::Position { epoch, offset })
+            }
+        }
+    }
+}
+
+/// Channels that a client had.
+pub trait Offsets: std::fmt::Debug + Send {
+    /// Epoch and offset of a channel that it had.
+    fn of(&self, channel: &Channel) -> Option<(Option<Epoch>, u64)>;
 }
 
 /// A command that waits for an answer from outside.
@@ -86,7 +124,7 @@ pub(super) struct PendingSub {
 pub(super) struct Connecting {
     pub(super) id: u32,
     /// Where the client stood in its server-side subscriptions.
-    pub(super) had: BTreeMap<String, Recover>,
+    pub(super) had: Had,
     pub(super) entered: bool,
     pub(super) results: Vec<(Slot, SubscribeResult)>,
 }

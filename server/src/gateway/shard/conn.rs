@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use crate::gateway::codec::Decoder;
 use crate::gateway::connection::Connection;
 use crate::gateway::inbox::ConnWaker;
+use crate::gateway::local::ShardEnd;
 use crate::gateway::outbox::{Outbox, TryWrite};
 use crate::gateway::timers::Tick;
 
@@ -20,6 +21,8 @@ use crate::gateway::timers::Tick;
 pub(super) enum Socket {
     /// TCP as it is.
     Plain(TcpStream),
+    /// A handler of this process.
+    Local(ShardEnd),
 }
 
 impl TryWrite for Socket {
@@ -29,6 +32,7 @@ impl TryWrite for Socket {
                 [one] => stream.try_write(one),
                 many => stream.try_write_vectored(many),
             },
+            Self::Local(end) => end.try_write(pieces),
         }
     }
 }
@@ -36,11 +40,12 @@ impl TryWrite for Socket {
 impl Socket {
     /// Reads once. 0: the peer sends no more.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(into);
         match self {
             Self::Plain(stream) => {
+                let mut buffer = ReadBuf::new(into);
                 Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
             }
+            Self::Local(end) => end.poll_read(cx, into),
         }
     }
 
@@ -48,6 +53,7 @@ impl Socket {
     pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => stream.poll_write_ready(cx),
+            Self::Local(end) => end.poll_write_ready(cx),
         }
     }
 
@@ -56,6 +62,7 @@ impl Socket {
         match self {
             // The peer may be gone already.
             Self::Plain(stream) => drop(SockRef::from(stream).shutdown(std::net::Shutdown::Write)),
+            Self::Local(end) => end.shut(),
         }
     }
 }

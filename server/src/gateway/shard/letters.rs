@@ -60,6 +60,7 @@ impl Shard {
                 let end = self.conns.end();
                 self.drain = Some(Drain { begun_ms: self.now_ms, over_ms, next: 0, end });
             }
+            Mail::Local(end, principal, had) => self.open_local(end, *principal, had),
             Mail::Stop => self.stopped = true,
         }
     }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
+use fama_protocol::centrifuge::DisconnectCode;
 use tokio::net::TcpStream;
 
 use super::Shard;
 use super::conn::{Closing, Conn, HeadState, Socket, Stage};
 use crate::gateway::codec::Decoder;
 use crate::gateway::config::times;
-use crate::gateway::connection::Connection;
+use crate::gateway::connection::{Connection, Had};
 use crate::gateway::http_head::{self, Head, Refusal, Rules, Upgrade};
 use crate::gateway::inbox::ConnWaker;
+use crate::gateway::local::ShardEnd;
 use crate::gateway::outbox::{Outbox, Sent};
+use crate::gateway::ports::Principal;
 
 /// Sockets accepted in one turn.
 const ACCEPTS: usize = 32;
@@ -55,27 +58,44 @@ impl Shard {
             return;
         }
         let deadline_ms = self.now_ms + times::FIRST_BYTE_MS.min(times::HEAD_MS);
+        let stage = Stage::Head(Box::new(HeadState { read: Vec::new(), deadline_ms }));
+        if let Some(index) = self.insert(Socket::Plain(stream), stage) {
+            self.schedule(index);
+        }
+    }
+
+    /// A new connection, counted already, whose socket is looked at soon.
+    fn insert(&mut self, socket: Socket, stage: Stage) -> Option<u32> {
         let now_ms = self.now_ms;
         let inbox = &self.inbox;
         let made = self.conns.insert(|index, _| Conn {
-            socket: Socket::Plain(stream),
+            socket,
             waker: ConnWaker::new(inbox, index),
             decoder: Decoder::default(),
             out: Outbox::default(),
-            stage: Stage::Head(Box::new(HeadState { read: Vec::new(), deadline_ms })),
-            logic: Connection::new(now_ms, false),
+            stage,
+            logic: Connection::new(now_ms, true),
             entered: false,
             armed: 0,
             blocked: false,
             echo: false,
         });
-        match made {
-            Some((index, _)) => {
-                self.schedule(index);
-                self.ready.push_back(index);
-            }
-            None => self.uncount(),
+        let Some((index, _)) = made else {
+            self.uncount();
+            return None;
+        };
+        self.ready.push_back(index);
+        Some(index)
+    }
+
+    /// A handler of this process connects for a user who is known already.
+    pub(super) fn open_local(&mut self, end: ShardEnd, principal: Principal, had: Had) {
+        let Some(index) = self.insert(Socket::Local(end), Stage::Open) else { return };
+        if self.is_draining() {
+            return self.close_for(index, DisconnectCode::SHUTDOWN);
         }
+        self.with_logic(index, |logic, cx| logic.connect_as(principal, had, cx));
+        self.schedule(index);
     }
 
     /// Looks at sockets that became ready, at most so many; `true`: there are more.
@@ -203,7 +223,7 @@ impl Shard {
         self.uncount();
         self.counts.handed_over += 1;
         let open = self.shared.connections.load(Ordering::Relaxed).saturating_add(self.http.open());
-        let Socket::Plain(stream) = conn.socket;
+        let Socket::Plain(stream) = conn.socket else { return };
         let Ok(socket) = stream.into_std() else { return };
         match socket.peer_addr() {
             Ok(peer) if open < self.config.limits.connections.saturating_add(TOLD) => {
