@@ -405,6 +405,11 @@ impl Server {
         self.public
     }
 
+    /// `http` or `https`, as clients speak there.
+    pub fn public_scheme(&self) -> &'static str {
+        if self.gateway.speaks_tls() { "https" } else { "http" }
+    }
+
     /// Where operators do.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin

@@ -16,6 +16,7 @@ use crate::auth::{Authority, Refusal, Verified};
 use crate::backends::Backends;
 use crate::capacity::Connections;
 use crate::config::Config;
+use crate::gateway::certificates::Certificates;
 use crate::gateway::config::{GatewayConfig, Limits};
 use crate::gateway::namespaces::Namespaces;
 use crate::gateway::ports::{Authenticator, Ports, Principal, SubscriptionGrant, TokenRefusal};
@@ -92,7 +93,12 @@ fn unusable(address: std::net::SocketAddr) -> String {
 
 fn settings(config: &Config) -> anyhow::Result<GatewayConfig> {
     let namespaces = namespaces(config)?;
+    let certificates = match (&config.server.tls_cert_file, &config.server.tls_key_file) {
+        (Some(cert), Some(key)) => Some(Arc::new(Certificates::load(cert, key).map_err(|why| anyhow!(why))?)),
+        _ => None,
+    };
     Ok(GatewayConfig {
+        certificates,
         listen: config.server.listen,
         shards: config.server.shards,
         allowed_origins: config.server.allowed_origins.clone(),

@@ -346,7 +346,9 @@ fn wait_for_addresses(lines: &Receiver<String>, limit: Duration) -> Option<(Stri
     let (mut base, mut admin) = (None, None);
     loop {
         let line = lines.recv_timeout(end.saturating_duration_since(Instant::now())).ok()?;
-        base = base.or_else(|| address(&line, "listening on http://"));
+        base = base.or_else(|| {
+            address(&line, "listening on http://").or_else(|| address(&line, "listening on https://"))
+        });
         admin = admin.or_else(|| address(&line, "admin on http://"));
         if let (Some(base), Some(admin)) = (&base, &admin) {
             return Some((base.clone(), admin.clone()));

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -143,14 +145,23 @@ impl Session {
 
     /// Opens the socket and sends nothing.
     pub async fn raw(url: &str, headers: &[(String, String)]) -> Result<Self, String> {
+        let request = url.into_client_request().map_err(|e| e.to_string())?;
+        let host = request.uri().authority().expect("the URL has a host").to_string();
+        let stream = TcpStream::connect(host).await.map_err(|e| e.to_string())?;
+        stream.set_nodelay(true).map_err(|e| e.to_string())?;
+        Self::over(url, stream, headers).await
+    }
+
+    /// Upgrades a stream, such as one of TLS, and sends nothing more.
+    pub async fn over<S>(url: &str, stream: S, headers: &[(String, String)]) -> Result<Self, String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let mut request = url.into_client_request().map_err(|e| e.to_string())?;
         for (name, value) in headers {
             let name: http::HeaderName = name.parse().map_err(|_| format!("{name} is no header"))?;
             request.headers_mut().insert(name, value.parse().map_err(|_| format!("{value} is no value"))?);
         }
-        let host = request.uri().authority().expect("the URL has a host").to_string();
-        let stream = TcpStream::connect(host).await.map_err(|e| e.to_string())?;
-        stream.set_nodelay(true).map_err(|e| e.to_string())?;
         let config = WebSocketConfig::default().read_buffer_size(8 << 10).write_buffer_size(0);
         let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(config))
             .await
@@ -410,10 +421,8 @@ impl State {
     }
 }
 
-type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
-
-async fn drive(
-    mut socket: Socket,
+async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    mut socket: WebSocketStream<S>,
     mut outgoing: mpsc::UnboundedReceiver<Message>,
     pong: mpsc::UnboundedSender<Message>,
     shared: Arc<Shared>,

@@ -23,6 +23,7 @@ mod presence;
 mod realtime;
 mod relations;
 mod revocation;
+mod tls;
 
 use std::time::Duration;
 

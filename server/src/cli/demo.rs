@@ -114,7 +114,7 @@ async fn demonstrate(args: &DemoArgs, config: &Config, clock: Arc<dyn Clock>) ->
     let stores = backends.stores.clone();
     let started = async |server: &Server| {
         settle(&stores, &*clock).await;
-        let url = format!("http://{}", server.public_address());
+        let url = format!("{}://{}", server.public_scheme(), server.public_address());
         announce(&url, server).map_err(io::Error::other)?;
         if args.post_every_ms > 0 {
             let authors = Authors::new(url.clone(), secret, members, guests, Arc::clone(&clock))

@@ -58,7 +58,8 @@ pub async fn serve(
 }
 
 async fn announce(server: &Server) -> io::Result<()> {
-    say(&format!("listening on http://{}", server.public_address())).map_err(io::Error::other)?;
+    say(&format!("listening on {}://{}", server.public_scheme(), server.public_address()))
+        .map_err(io::Error::other)?;
     say(&format!("admin on http://{}", server.admin_address())).map_err(io::Error::other)
 }
 

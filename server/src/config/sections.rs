@@ -13,6 +13,11 @@ section! {
     pub struct Server {
         /// Where clients connect. Port 0 takes any free port; the address in use is printed.
         listen: SocketAddr = (Ipv4Addr::LOCALHOST, 8000).into(),
+        /// A PEM file with the certificate of `listen`, the server's own first, then those up to the root. With it and
+        /// `tls_key_file` Fama speaks TLS 1.2 and 1.3 there, and nothing else. Both files are read again when they change.
+        tls_cert_file: Option<PathBuf> = None,
+        /// A PEM file with the private key of `tls_cert_file`, without a password.
+        tls_key_file: Option<PathBuf> = None,
         /// Where metrics and operators' requests are served. Keep it off the public network; anything but a loopback
         /// address needs `admin_token`.
         admin_listen: SocketAddr = (Ipv4Addr::LOCALHOST, 8001).into(),

@@ -58,6 +58,17 @@ impl Config {
                 "`server.listen` and `server.admin_listen` are the same: give one of them another port",
             );
         }
+        match (&server.tls_cert_file, &server.tls_key_file) {
+            (Some(_), None) => {
+                return fail("`server.tls_cert_file` is set without its key: set `server.tls_key_file` too");
+            }
+            (None, Some(_)) => {
+                return fail(
+                    "`server.tls_key_file` is set without its certificate: set `server.tls_cert_file` too",
+                );
+            }
+            _ => {}
+        }
         for origin in &server.allowed_origins {
             let plain = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
             if plain.is_none_or(|host| host.is_empty() || host.contains(['/', '*', '@', '?', '#', ' '])) {

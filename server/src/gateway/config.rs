@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fama_fanout::live::log::LogLimits;
 
 use super::admission::Bounds;
+use super::certificates::Certificates;
 use super::namespaces::Namespaces;
 use crate::net::Network;
 
@@ -14,6 +15,8 @@ use crate::net::Network;
 pub struct GatewayConfig {
     /// Where to listen; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// Speaks TLS, and nothing else; `None` speaks plain HTTP.
+    pub certificates: Option<Arc<Certificates>>,
     /// Threads that hold connections; 0 = as many as cores.
     pub shards: usize,
     /// Origins that browsers may come from besides our own, exact: `https://app.example.com`.
@@ -42,6 +45,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            certificates: None,
             shards: 0,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),

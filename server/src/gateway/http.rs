@@ -27,6 +27,7 @@ use tower::ServiceExt;
 
 use super::admission::Seat;
 use super::http_head::{MAX_HEADERS, WEBSOCKET_PATH};
+use super::tls::Tls;
 
 /// How long a connection may wait for its next request, and that request's head take.
 const HEAD: Duration = Duration::from_secs(30);
@@ -40,12 +41,14 @@ pub struct HttpServer {
     handle: Handle,
     open: Arc<AtomicUsize>,
     stopping: watch::Receiver<bool>,
+    /// Sockets speak TLS.
+    tls: bool,
 }
 
 impl HttpServer {
     /// On this runtime; connections end with their request once `stopping` says true.
-    pub fn new(router: Router, handle: Handle, stopping: watch::Receiver<bool>) -> Self {
-        Self { router, handle, open: Arc::default(), stopping }
+    pub fn new(router: Router, handle: Handle, stopping: watch::Receiver<bool>, tls: bool) -> Self {
+        Self { router, handle, open: Arc::default(), stopping, tls }
     }
 
     /// Connections open.
@@ -54,22 +57,32 @@ impl HttpServer {
     }
 
     /// Goes on with a connection of which `read` came already.
-    pub fn serve(&self, socket: std::net::TcpStream, peer: SocketAddr, read: Vec<u8>, seat: Seat) {
+    pub fn serve(&self, socket: Handed, peer: SocketAddr, read: Vec<u8>, seat: Seat) {
         let server = self.clone();
         self.open.fetch_add(1, Ordering::Relaxed);
         let count = Count(Arc::clone(&self.open));
         self.handle.spawn(async move {
             let _held = (count, seat);
-            match TcpStream::from_std(socket) {
-                Ok(socket) => server.run(Prefixed { read: read.into(), socket }, peer).await,
-                Err(error) => tracing::warn!(%error, "a socket cannot be taken over"),
+            match socket {
+                Handed::Plain(socket) => server.take(TcpStream::from_std(socket), read, peer).await,
+                Handed::Tls(tls) => server.take(tls.try_map(TcpStream::from_std), read, peer).await,
             }
         });
     }
 
-    async fn run(mut self, socket: Prefixed, peer: SocketAddr) {
-        let router = self.router;
-        let service = service_fn(move |request| respond(router.clone(), request, peer));
+    async fn take<S>(self, socket: io::Result<S>, read: Vec<u8>, peer: SocketAddr)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        match socket {
+            Ok(socket) => self.run(Prefixed { read: read.into(), socket }, peer).await,
+            Err(error) => tracing::warn!(%error, "a socket cannot be taken over"),
+        }
+    }
+
+    async fn run(mut self, socket: Prefixed<impl AsyncRead + AsyncWrite + Unpin>, peer: SocketAddr) {
+        let (router, tls) = (self.router, self.tls);
+        let service = service_fn(move |request| secured(tls, respond(router.clone(), request, peer)));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
@@ -88,6 +101,20 @@ impl HttpServer {
             tracing::trace!(%error, "a connection ended early");
         }
     }
+}
+
+/// Has browsers use nothing but TLS for this host from now on, if it speaks TLS.
+async fn secured(
+    tls: bool,
+    response: impl Future<Output = Result<Response, Infallible>>,
+) -> Result<Response, Infallible> {
+    let mut response = response.await?;
+    if tls {
+        response
+            .headers_mut()
+            .insert(header::STRICT_TRANSPORT_SECURITY, header::HeaderValue::from_static("max-age=31536000"));
+    }
+    Ok(response)
 }
 
 async fn respond(
@@ -115,12 +142,20 @@ impl Drop for Count {
 }
 
 /// A socket of which some was read already.
-struct Prefixed {
+struct Prefixed<S> {
     read: Bytes,
-    socket: TcpStream,
+    socket: S,
 }
 
-impl AsyncRead for Prefixed {
+/// A socket that leaves its shard.
+pub enum Handed {
+    /// TCP as it is.
+    Plain(std::net::TcpStream),
+    /// TLS.
+    Tls(Box<Tls<std::net::TcpStream>>),
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -141,7 +176,7 @@ impl AsyncRead for Prefixed {
     }
 }
 
-impl AsyncWrite for Prefixed {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.socket).poll_write(cx, buf)
     }

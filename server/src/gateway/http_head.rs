@@ -121,6 +121,8 @@ impl Refusal {
         message: "this Origin may not connect; see server.allowed_origins",
         ..Self::NONE
     };
+    /// Plain text where TLS is spoken.
+    pub const NO_TLS: Self = Self::bad("this port speaks TLS: use https:// or wss://");
     /// The node goes away.
     pub const DRAINING: Self = Self::busy(1, "draining", "this node is shutting down");
     /// Too many connections.

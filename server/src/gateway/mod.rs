@@ -6,6 +6,7 @@
 
 mod admission;
 pub mod bucket;
+pub mod certificates;
 pub mod codec;
 pub mod config;
 pub mod connection;
@@ -25,6 +26,7 @@ mod slots;
 mod start;
 mod stats;
 pub mod timers;
+mod tls;
 mod utf8;
 mod work;
 

@@ -85,7 +85,8 @@ impl Gateway {
         let shared = Arc::new(Shared::new(Arc::new(config), listeners.len()));
         ports.presence.attach(Arc::clone(&shared) as Arc<dyn Outlet>);
         let (stopping, stopped) = watch::channel(false);
-        let http = HttpServer::new(router, work.clone(), stopped);
+        let certificates = shared.config.certificates.clone();
+        let http = HttpServer::new(router, work.clone(), stopped, certificates.is_some());
         let worker = Arc::new(Worker::new(ports.clone(), Arc::clone(&shared), work.clone()));
         let node = Arc::new(Node::new(ports.clone(), Arc::clone(&shared)));
         let mut handle = GatewayHandle {
@@ -119,7 +120,8 @@ impl Gateway {
             }),
             work.spawn(async move { node.reload().await }),
         ];
-        handle.tasks = tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect();
+        let watch = certificates.map(|certificates| work.spawn(certificates.watch()));
+        handle.tasks = tasks.iter().chain(&watch).map(tokio::task::JoinHandle::abort_handle).collect();
         Ok(handle)
     }
 }
@@ -154,6 +156,11 @@ impl GatewayHandle {
     /// The address in use.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether clients speak TLS.
+    pub fn speaks_tls(&self) -> bool {
+        self.shared.config.certificates.is_some()
     }
 
     /// Connections open, of whatever kind.

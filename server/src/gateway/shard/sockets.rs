@@ -1,5 +1,6 @@
 //! Accepting, heads of requests, reading, and what to do when a socket does not take what it is given.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::gateway::connection::Connection;
 use crate::gateway::http_head::{self, Head, Refusal, Rules, Upgrade};
 use crate::gateway::inbox::ConnWaker;
 use crate::gateway::outbox::{Outbox, Sent};
+use crate::gateway::tls::Tls;
 use crate::net::client_address;
 
 /// Sockets accepted in one turn.
@@ -72,12 +74,18 @@ impl Shard {
             self.uncount_one();
             return;
         };
+        let Some(socket) = self.speak(stream) else {
+            admission.leave(place);
+            self.counts.dropped += 1;
+            self.uncount_one();
+            return;
+        };
         admission.stranger();
         let deadline_ms = self.now_ms + times::FIRST_BYTE_MS.min(times::HEAD_MS);
         let now_ms = self.now_ms;
         let inbox = &self.inbox;
         let made = self.conns.insert(|index, _| Conn {
-            socket: Socket::Plain(stream),
+            socket,
             waker: ConnWaker::new(inbox, index),
             decoder: Decoder::default(),
             out: Outbox::default(),
@@ -122,6 +130,18 @@ impl Shard {
         }
     }
 
+    /// A socket as it is, or with a new session of TLS.
+    fn speak(&self, stream: TcpStream) -> Option<Socket> {
+        let Some(certificates) = &self.config.certificates else { return Some(Socket::Plain(stream)) };
+        match certificates.session() {
+            Ok(session) => Some(Socket::Tls(Box::new(RefCell::new(Tls::new(stream, session))))),
+            Err(error) => {
+                tracing::error!(%error, "TLS cannot begin");
+                None
+            }
+        }
+    }
+
     /// Looks at sockets that became ready, at most so many; `true`: there are more.
     pub(super) fn serve_sockets(&mut self, limit: usize) -> bool {
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -151,6 +171,9 @@ impl Shard {
                     self.counts.bytes_in += len as u64;
                     let (read, _) = scratch.split_at_mut(len);
                     self.received(index, read);
+                }
+                Poll::Ready(Err(_)) if socket.is_plain_by_mistake() && matches!(stage, Stage::Head(_)) => {
+                    return self.refuse(index, Refusal::NO_TLS);
                 }
                 Poll::Ready(_) => return self.gone(index, false),
             }
@@ -275,10 +298,10 @@ impl Shard {
         self.uncount(&conn);
         self.counts.handed_over += 1;
         let open = self.shared.connections.load(Ordering::Relaxed).saturating_add(self.http.open());
-        let Socket::Plain(stream) = conn.socket;
-        let Ok(socket) = stream.into_std() else { return };
-        match socket.peer_addr() {
-            Ok(peer) if open < self.config.limits.connections.saturating_add(self.config.limits.told) => {
+        match conn.socket.hand_over() {
+            Ok((socket, peer))
+                if open < self.config.limits.connections.saturating_add(self.config.limits.told) =>
+            {
                 self.http.serve(socket, peer, read, seat);
             }
             _ => self.counts.dropped += 1,
@@ -350,6 +373,7 @@ impl Shard {
             self.part(index, goodbye);
         }
         if let Some(conn) = self.conns.remove(index) {
+            conn.socket.close();
             self.requeue(conn.out.waiting(), 0);
             self.uncount(&conn);
         }
