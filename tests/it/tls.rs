@@ -8,6 +8,7 @@ use fama_tests::eventually;
 use fama_tests::server::{Setup, TestServer};
 use fama_tests::socket::Session;
 use fama_tests::token;
+use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::Message;
 
 /// Files are looked at every 2 s.
 const RELOADED: Duration = Duration::from_secs(10);
@@ -110,14 +112,34 @@ async fn who_reads_late_gets_all() {
     let (server, _folder, identity) = start();
     let mut stream = identity.dial(&server).await.unwrap();
     // Answers to pipelined requests fill all buffers before the first is read.
-    let request = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let request = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(30);
     stream.write_all(request.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut all = Vec::new();
     // Ends without an error: the server said goodbye before it closed.
     stream.read_to_end(&mut all).await.unwrap();
-    assert_eq!(all.windows(9).filter(|bytes| bytes == b"HTTP/1.1 ").count(), 101);
+    assert_eq!(all.windows(9).filter(|bytes| bytes == b"HTTP/1.1 ").count(), 31);
+}
+
+#[tokio::test]
+async fn a_socket_that_blocks_loses_nothing() {
+    let (folder, identity) = (TempDir::new().unwrap(), Identity::new());
+    identity.write(folder.path());
+    let server = setup(&folder).set("server.echo_endpoint", true).start();
+    let url = format!("wss://{}/connection/echo", server.address());
+    let stream = identity.dial(&server).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+    // More than the system's buffers hold: most of it has to wait for the socket.
+    let message = |n: usize| Message::text(format!("{n}:{}", "x".repeat(50_000 + n)));
+    for n in 0..400 {
+        socket.send(message(n)).await.unwrap();
+    }
+    for n in 0..400 {
+        let echoed =
+            tokio::time::timeout(crate::SOON, socket.next()).await.expect("it goes on").unwrap().unwrap();
+        assert!(echoed == message(n), "message {n} came back changed");
+    }
 }
 
 #[tokio::test]
