@@ -60,6 +60,7 @@ impl Socket {
     pub(super) fn peer(&self) -> Option<IpAddr> {
         match self {
             Self::Plain(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
+            Self::Tls(tls) => tls.borrow().stream().peer_addr().ok().map(|peer| peer.ip()),
         }
     }
 
