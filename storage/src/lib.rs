@@ -1,7 +1,7 @@
 //! The durable store: what is acknowledged is here, and nowhere else.
 //!
 //! Traits and their contracts in [`posts`], [`graph`], [`modes`], [`reactions`], [`users`], [`presence`],
-//! [`outbox`], [`idempotency`], [`inbox`] and [`leases`]; the rows in [`model`]. A backend implements all of them and passes the suites
+//! [`outbox`], [`idempotency`], [`inbox`], [`erasure`] and [`leases`]; the rows in [`model`]. A backend implements all of them and passes the suites
 //! in `contract` (feature `contract`). The embedded backend is `embedded` (feature `embedded`).
 //!
 //! Common to all traits:
@@ -20,6 +20,7 @@
 pub mod contract;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod erasure;
 pub mod error;
 pub mod graph;
 pub mod idempotency;
@@ -37,6 +38,7 @@ pub mod users;
 
 use std::sync::Arc;
 
+pub use erasure::{Erasure, ErasureNext, ErasureStep, ErasureStore};
 pub use error::{ErrorKind, Result, StorageError};
 pub use graph::{BLOCKED_BY_MAX, FollowOutcome, GraphStore, KEPT_MAX};
 pub use idempotency::{Claim, IdempotencyStore, RequestKey, StoredResponse};
@@ -79,4 +81,6 @@ pub struct Stores {
     pub leases: Arc<dyn LeaseStore>,
     /// Notifications.
     pub inbox: Arc<dyn InboxStore>,
+    /// Users who are to be forgotten.
+    pub erasures: Arc<dyn ErasureStore>,
 }

@@ -102,6 +102,13 @@ pub enum Task {
         /// Grows with each such change: max(now, last + 1).
         version: u64,
     },
+    /// Nothing of a user may be left.
+    Erase {
+        /// Who.
+        user: UserId,
+        /// When it was asked for, in Unix milliseconds.
+        version: u64,
+    },
 }
 
 /// A row's id: made from the task, so that the same work has the same id wherever it is repeated.
@@ -124,7 +131,26 @@ impl Task {
             Self::Reacted { post, user, version, .. } => format!("e/{post}/{user}/{version}"),
             Self::Notify { dispatch, .. } => format!("n/{dispatch}"),
             Self::InboxChanged { user, version, .. } => format!("i/{user}/{version}"),
+            Self::Erase { user, version } => format!("x/{user}/{version}"),
         })
+    }
+
+    /// Whether doing it writes something about the user. Of [`Task::Notify`] only the dispatch knows.
+    pub fn names(&self, who: &UserId) -> bool {
+        match self {
+            Self::FanOut { author, .. } | Self::PostUpdated { author, .. } | Self::Drain { author, .. } => {
+                author == who
+            }
+            Self::PostDeleted { author, mentions, .. } => author == who || mentions.contains(who),
+            Self::Backfill { follower, author, .. } | Self::Cleanup { follower, author, .. } => {
+                follower == who || author == who
+            }
+            Self::RelationChanged { user, target, .. } => user == who || target == who,
+            Self::Reacted { user, .. } | Self::InboxChanged { user, .. } | Self::Erase { user, .. } => {
+                user == who
+            }
+            Self::Notify { .. } => false,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "assertions of tests")]
 
+mod erasures;
 mod graph;
 mod idempotency;
 mod inbox;
@@ -18,6 +19,7 @@ mod users;
 use fama_protocol::{AppId, NodeNumber, PostId, UnixMs, UserId};
 use tokio::task::JoinSet;
 
+pub use erasures::erasures;
 pub use graph::{graph, graph_crowd};
 pub use idempotency::idempotency;
 pub use inbox::{inbox, inbox_bounds};
@@ -39,7 +41,8 @@ macro_rules! storage_contract {
     ($fresh:expr) => {
         $crate::storage_contract!(
             $fresh, posts, graph, graph_crowd, relations, relations_crowd, modes, reactions, users, presence,
-            outbox, idempotency, leases, inbox, inbox_bounds
+            outbox, idempotency, leases, inbox, inbox_bounds,
+            erasures
         );
     };
     ($fresh:expr, $($suite:ident),+) => {

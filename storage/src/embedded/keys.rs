@@ -120,6 +120,7 @@ pub(super) mod table {
     pub const UNREACTED: u8 = b'x';
     pub const PROFILE: u8 = b'u';
     pub const PRESENCE: u8 = b'p';
+    pub const ERASURE: u8 = b'e';
 
     pub const FORMAT: u8 = b'f';
     pub const BACKLOG: u8 = b'b';

@@ -31,6 +31,7 @@
 //! | | `x` post`#` user | the user's last change of reactions, once one was undone |
 //! | | `u` user | the profile |
 //! | | `p` user | presence: what the user chose, last seen |
+//! | | `e` fingerprint (16 bytes) | the erasure of the user with this XXH3-128: times, place, counts |
 //! | `inbox` | `h` user | last position, seen and read up to, groups listed, last version of a change |
 //! | | `g` user`·` group`#` | the group |
 //! | | `p` user`·` position`#` | a group listed: its id, its end |
@@ -49,6 +50,7 @@
 mod codec;
 mod core;
 mod directory;
+mod erasure;
 mod graph;
 mod idempotency;
 mod inbox;
@@ -138,7 +140,8 @@ impl EmbeddedStore {
             outbox: store.clone(),
             idempotency: store.clone(),
             leases: store.clone(),
-            inbox: store,
+            inbox: store.clone(),
+            erasures: store,
         }
     }
 

@@ -146,7 +146,8 @@ fn edit(
     Ok(PostChange::Changed(Box::new(post), owed))
 }
 
-fn delete(
+/// Deletes a post. See [`PostStore::delete`].
+pub(super) fn delete(
     txn: &mut Txn<'_>,
     app: &AppId,
     author: Option<&UserId>,

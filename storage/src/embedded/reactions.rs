@@ -15,7 +15,7 @@ use crate::{OutboxRow, Reaction, ReactionStore, ReactionSummary, Result, Task};
 /// A post has at most so many kinds.
 const KINDS_MAX: usize = 32;
 
-fn of_user(app: &AppId, post: PostId, user: &UserId) -> Vec<u8> {
+pub(super) fn of_user(app: &AppId, post: PostId, user: &UserId) -> Vec<u8> {
     Key::of(app, table::REACTED).id(post).last(user.as_str())
 }
 
@@ -45,7 +45,8 @@ fn find(named: &[(String, u64)], kind: &str) -> std::result::Result<usize, usize
     named.binary_search_by(|(name, _)| name.as_str().cmp(kind))
 }
 
-fn react(
+/// Adds or takes back a reaction. See [`ReactionStore::react`].
+pub(super) fn react(
     txn: &mut Txn<'_>,
     app: &AppId,
     post: PostId,

@@ -8,8 +8,8 @@ use crate::{Priority, Relation, Result, StoredResponse, Task};
 
 /// Claims.
 const V: u8 = 1;
-/// Rows with a task. Version 2 knows tasks from 8 on.
-const TASK_V: u8 = 2;
+/// Rows with a task. Version 2 knows tasks from 8 on, version 3 from 12 on.
+const TASK_V: u8 = 3;
 
 /// A queued row, without its app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +83,7 @@ fn encode_task(row: Encoder, task: &Task) -> Encoder {
             let row = row.byte(11).text(user.as_str()).uint(*version).uint(groups.len() as u64);
             groups.iter().fold(row, |row, id| row.uint(id.get()))
         }
+        Task::Erase { user, version } => row.byte(12).text(user.as_str()).uint(*version),
     }
 }
 
@@ -131,6 +132,7 @@ fn decode_task(row: &mut Decoder<'_>) -> Result<Task> {
             let groups = (0..row.uint()?).map(|_| post_id(row)).collect::<Result<_>>()?;
             Task::InboxChanged { user, groups, version }
         }
+        12 => Task::Erase { user: user_id(row)?, version: row.uint()? },
         _ => return Err(row.broken()),
     })
 }

@@ -113,6 +113,24 @@ impl Inbox {
         }
     }
 
+    /// Rows, about.
+    pub(super) fn size(&self) -> usize {
+        self.groups.len() + self.events.len()
+    }
+
+    /// Takes an actor's events out of their groups and forgets them. The groups that were left.
+    pub(super) fn forget_actor(&mut self, actor: &UserId, now: UnixMs) -> Vec<NotificationId> {
+        let theirs = self.events.keys().filter(|key| key.actor.as_ref() == Some(actor));
+        let theirs: Vec<EventKey> = theirs.cloned().collect();
+        let mut left = Vec::new();
+        for key in &theirs {
+            left.extend(self.event(key, now).filter(|event| event.active).and_then(|event| event.group));
+            self.leave(key, now);
+            self.events.remove(key);
+        }
+        left
+    }
+
     fn apply(&mut self, act: &InboxAct, now: UnixMs) -> Option<Placed> {
         let (key, version) = match act {
             InboxAct::Add(notice) => (&notice.event, notice.version),

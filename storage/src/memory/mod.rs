@@ -1,6 +1,7 @@
 //! A store in memory: for tests and the simulation, where nothing has to outlive the process. Each call is one step,
 //! and everything is in the order of ids, so that the same calls give the same answers.
 
+mod erasure;
 mod graph;
 mod inbox;
 mod modes;
@@ -56,6 +57,7 @@ struct App {
     queued: BTreeMap<RowId, Queued>,
     aside: BTreeMap<RowId, (Task, String)>,
     claims: BTreeMap<(UserId, String, String), Claimed>,
+    erasures: BTreeMap<UserId, erasure::Erasing>,
 }
 
 /// A block or mute, there or ended.
@@ -101,6 +103,7 @@ impl App {
             && self.queued.is_empty()
             && self.aside.is_empty()
             && self.claims.is_empty()
+            && self.erasures.is_empty()
     }
 
     fn owe(&mut self, app: &AppId, task: Task, now: UnixMs) -> OutboxRow {
@@ -129,7 +132,8 @@ impl MemoryStore {
             outbox: store.clone(),
             idempotency: store.clone(),
             leases: store.clone(),
-            inbox: store,
+            inbox: store.clone(),
+            erasures: store,
         }
     }
 

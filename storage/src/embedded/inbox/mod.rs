@@ -1,5 +1,6 @@
 //! Inboxes.
 
+mod erase;
 mod expire;
 mod rows;
 mod write;
@@ -7,6 +8,7 @@ mod write;
 use async_trait::async_trait;
 use fama_protocol::{AppId, NotificationId, UnixMs, UserId};
 
+pub(super) use self::erase::{ending_names, forget_event, leave_dispatch};
 use self::rows::{Head, Place};
 use self::write::Inbox;
 use super::EmbeddedStore;

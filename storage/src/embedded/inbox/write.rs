@@ -218,7 +218,7 @@ impl<'t, 'a> Inbox<'t, 'a> {
     }
 
     /// Takes an event out of its group, if it is in one. What is remembered of the event is the caller's.
-    fn leave(&mut self, key: &EventKey, event: &EventRow) -> Result<()> {
+    pub fn leave(&mut self, key: &EventKey, event: &EventRow) -> Result<()> {
         let Some(id) = event.group.filter(|_| event.active) else { return Ok(()) };
         let Some(mut group) = self.group(id)? else { return Ok(()) };
         self.txn.delete(Space::Inbox, rows::joined(self.app, self.user, id, event.position));
