@@ -69,10 +69,8 @@ async fn world(stores: &Stores, app: &AppId, eve: &UserId, ann: &UserId) {
     for (who, on) in [(eve, 1), (ann, 1), (eve, 2), (ann, 2)] {
         stores.reactions.react(app, id(on), who, "like", true, NOW).await.unwrap();
     }
-    let acts =
-        [(ann, eve, 1), (ann, &user("cem"), 1), (&user("dan"), eve, 1), (eve, ann, 1)].map(|(to, by, version)| {
-            (to.clone(), follow_of(by, version))
-        });
+    let acts = [(ann, eve, 1), (ann, &user("cem"), 1), (&user("dan"), eve, 1), (eve, ann, 1)]
+        .map(|(to, by, version)| (to.clone(), follow_of(by, version)));
     stores.inbox.apply(app, &acts, NOW).await.unwrap();
     let top = stores.inbox.list(app, eve, None, 1, false, at(1)).await.unwrap()[0].position;
     stores.inbox.mark(app, eve, &Mark::Read(top), at(2)).await.unwrap();
@@ -151,10 +149,10 @@ async fn others_are_whole(stores: &Stores, app: &AppId, eve: &UserId, ann: &User
     assert_eq!(summary[0].counts, [("like".to_owned(), 1)]);
     assert!(summary[1].counts.is_empty() && summary[0].own.is_empty());
     let list = stores.inbox.list(app, ann, None, 10, false, at(9_000)).await.unwrap();
-    assert_eq!(list.iter().map(|group| (&group.actors, group.actor_count)).collect::<Vec<_>>(), [(
-        &vec![user("cem")],
-        1
-    )]);
+    assert_eq!(
+        list.iter().map(|group| (&group.actors, group.actor_count)).collect::<Vec<_>>(),
+        [(&vec![user("cem")], 1)]
+    );
     assert_eq!(stores.inbox.inbox_counts(app, &user("dan"), at(9_000)).await.unwrap().unread, 0);
     assert!(stores.inbox.list(app, &user("dan"), None, 10, false, at(9_000)).await.unwrap().is_empty());
 }

@@ -83,13 +83,14 @@ impl App {
         since: UnixMs,
         now: UnixMs,
     ) -> Vec<(UserId, PostId)> {
-        let is_old = |from: &UserId, to: &UserId, version: u64| {
-            (from == user || to == user) && version < since.0
-        };
+        let is_old =
+            |from: &UserId, to: &UserId, version: u64| (from == user || to == user) && version < since.0;
         let gone: Vec<PostId> = self.authors.get(user).into_iter().flatten().copied().collect();
         for id in gone.into_iter().filter(|id| !ended.contains(id)) {
             let post = self.posts.remove(&id);
-            if let Some(replies) = post.and_then(|post| post.reply_to).and_then(|to| self.replies.get_mut(&to)) {
+            if let Some(replies) =
+                post.and_then(|post| post.reply_to).and_then(|to| self.replies.get_mut(&to))
+            {
                 replies.remove(&id);
             }
             self.authors.entry(user.clone()).or_default().remove(&id);

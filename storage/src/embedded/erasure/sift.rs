@@ -183,8 +183,7 @@ impl Sift<'_, '_> {
                 let post = rest.first_chunk::<8>().copied().and_then(fama_protocol::PostId::from_be_bytes);
                 let post = post.ok_or_else(|| broken("reaction"))?;
                 for (kind, _) in decode_named(row)? {
-                    let owed =
-                        reactions::react(self.txn, self.app, post, self.user, &kind, false, self.now)?;
+                    let owed = reactions::react(self.txn, self.app, post, self.user, &kind, false, self.now)?;
                     self.step.owed.extend(owed);
                 }
                 Ok(Kept::Changed)
